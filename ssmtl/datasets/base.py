@@ -1,0 +1,56 @@
+"""Readers open folders as tables; a table answers questions about labels without opening an image."""
+
+from abc import abstractmethod
+from typing import Annotated, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Int32
+from pydantic import Field
+
+from ssmtl.batch import Sample
+from ssmtl.component import Component
+
+Side = Annotated[int, Field(ge=8, le=16384)]
+
+
+class Table(Protocol):
+    """Samples in a fixed order, in columns: a million rows must cost megabytes, not objects."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int) -> Sample:
+        """Decode one sample; raises DataError with the file, what is wrong with it, and what was expected."""
+
+    def name(self, row: int) -> str:
+        """Return a stable, unique name of the row: the file's path relative to the data folder."""
+
+    def annotated(self, kind: str) -> Bool[np.ndarray, " n"]:
+        """Return which rows carry the annotation `kind` ("label", "mask"), without opening files."""
+
+    def labels(self) -> Int32[np.ndarray, " n"] | None:
+        """Return class indices into the reader's "label" classes (-1: not annotated), None when it has no labels."""
+
+    def patients(self) -> tuple[str, ...] | None:
+        """Return a group per row that a split must not tear apart (patient, video), or None when unknown."""
+
+
+class Reader(Component):
+    """Where samples come from. A value: `open()` looks at the disk, nothing before does."""
+
+    group = "readers"
+
+    canvas: tuple[Side, Side] = (256, 256)
+    """Height and width that every image is brought to, in pixels."""
+    channels: Annotated[int, Field(ge=1, le=4)] = 1
+    """1 (gray) or 3 (RGB); files are converted."""
+
+    @abstractmethod
+    def classes(self, kind: str) -> tuple[str, ...]:
+        """Return the names behind the indices of an annotation kind; empty when the reader never annotates it.
+
+        For "mask", a class named "background" means that the pixel shows none of the reader's other classes.
+        """
+
+    @abstractmethod
+    def open(self) -> Table:
+        """Index the folder; raises DataError when it is missing, empty or not of this layout."""

@@ -1,0 +1,1 @@
+"""Encoders, heads and what joins them into one multi-task model."""

@@ -1,0 +1,1 @@
+"""How a task learns from a batch: one file per method."""

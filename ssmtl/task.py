@@ -1,0 +1,127 @@
+"""The contract of a task: a frozen value that turns features into predictions, and predictions and labels into losses.
+
+A *prediction* is what the task's head returns, a *target* what its labels become: both are tensors or NamedTuples of
+tensors, rows first. A target carries its own weights, so that a real label, a pseudo-label and a missing label (weight
+0) are the same type. A task never sees which method trains it.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from pydantic import Field
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from ssmtl.component import Component
+from ssmtl.views.geometry import Geometry
+
+IGNORE_INDEX = 255
+
+Prediction: TypeAlias = Any
+Target: TypeAlias = Any
+Annotation: TypeAlias = int | np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A ratio over the batch, one part per row: the term is sum(total) / sum(count), with both sums global.
+
+    For a mean over samples count is 1 a row, for pooled pixels the number of valid pixels, for anchors the number of
+    positives. `total` carries the gradient; `count` never does. A row that takes no part has 0 in both.
+    """
+
+    total: Float[Tensor, " n"]
+    count: Float[Tensor, " n"]
+
+
+class FeatureSpec(NamedTuple):
+    """What an encoder returns: one feature map per level, finest first, `strides` pixels of the input per cell.
+
+    `extra` counts channels at input resolution that a bridge hands to dense heads beside the features (0 without one).
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    extra: int = 0
+
+
+class Task(Component):
+    """One job of the model, referred to everywhere by its `name`.
+
+    `invariant_to` and `equivariant_to` name the transforms that leave the target as it is, or move it with the image; a
+    policy may only hold transforms that every task it touches declares.
+    """
+
+    group = "tasks"
+    headline: ClassVar[str]
+    """Key of the metric in [0, 1], higher is better, that enters the geometric mean for choosing checkpoints."""
+    annotation: ClassVar[str]
+    """Key of the reader's annotation that this task learns from: "label" (class index) or "mask" (index map)."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", kw_only=False)]
+    invariant_to: tuple[str, ...] = ()
+    equivariant_to: tuple[str, ...] = ()
+
+    @abstractmethod
+    def build_head(self, features: FeatureSpec) -> nn.Module:
+        """Return a head: called with (feature maps, image size, extra or None), rows first, it returns a prediction."""
+
+    @abstractmethod
+    def target(self, annotation: Annotation, classes: tuple[str, ...]) -> Target:
+        """Turn one sample's annotation, in the reader's `classes`, into this task's target without a batch dimension.
+
+        Classes are matched by name. Raises DataError for a label that this task doesn't know.
+        """
+
+    @abstractmethod
+    def collate(self, targets: Sequence[Target | None], size: tuple[int, int]) -> Target:
+        """Stack targets; None (not annotated) becomes weight 0. `size` is the canvas (height, width)."""
+
+    @abstractmethod
+    def warp(self, target: Target, geometry: Geometry) -> Target:
+        """Move a batch of targets with the image; pixels outside become ignored. Invariant targets come back as is."""
+
+    @abstractmethod
+    def supervised_loss(self, pred: Prediction, target: Target) -> Loss:
+        """Return the loss of rows against their labels; ignored and weightless parts have no influence."""
+
+    @abstractmethod
+    def metrics(self) -> MetricCollection:
+        """Return metrics, updated with (prediction, target), that contain the `headline`."""
+
+    @abstractmethod
+    def decode(self, pred: Prediction, sizes: Sequence[tuple[int, int]]) -> list[Any]:
+        """Return one answer per row in source pixels: `sizes` are the (height, width) of the source images."""
+
+    @abstractmethod
+    def draw(self, image: UInt8[Tensor, "3 h w"], target: Target, pred: Prediction | None) -> UInt8[Tensor, "3 h w"]:
+        """Return a picture of one row: the reference (green) and the prediction (red) over the image."""
+
+    @abstractmethod
+    def fake_batch(
+        self, n: int, seed: int, *, channels: int = 3, size: tuple[int, int] = (32, 32)
+    ) -> tuple[UInt8[Tensor, "n c h w"], list[Target]]:
+        """Make `n` learnable images with targets, deterministic in `seed`, for tests, smoke runs and examples."""
+
+
+@runtime_checkable
+class PseudoLabels(Protocol):
+    """Ability: predictions can become targets."""
+
+    def pseudo_label(self, pred: Prediction, threshold: float) -> Target:
+        """Return hard, detached targets; what is predicted below `threshold` (in probability) has weight 0."""
+
+    def unsupervised_loss(self, pred: Prediction, target: Target) -> Loss:
+        """Return the loss against pseudo-targets: counts every valid part, also those whose weight is 0."""
+
+
+@runtime_checkable
+class Matchable(Protocol):
+    """Ability: the distributions of two sets of predictions can be compared."""
+
+    def divergence(self, labeled: Prediction, unlabeled: Prediction, *, form: str, detach_target: bool) -> Loss:
+        """Return KL(labeled || unlabeled) in one of the forms that `divergence_forms` names, a row per pair."""

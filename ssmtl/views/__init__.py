@@ -1,0 +1,1 @@
+"""Weak and strong views of images, and how targets move with them."""

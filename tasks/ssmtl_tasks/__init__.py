@@ -1,0 +1,1 @@
+"""The built-in tasks, as plugins that import ssmtl as any third party would."""
