@@ -1,0 +1,255 @@
+"""Rendering: one resampling with the right pixels in it, whatever the company, the size or the autocast."""
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ssmtl.keyed import key
+from ssmtl.views.geometry import Geometry, between, move_labels, move_soft
+from ssmtl.views.ops import OPS, PHOTOMETRIC
+from ssmtl.views.policy import Draw, Stage
+from ssmtl.views.presets import identity, multimix_strong, multimix_weak
+from ssmtl.views.render import Rendered, render
+
+EYE = torch.eye(3, dtype=torch.float64)[None]
+
+
+def images_of(n, channels, size, seed=0):
+    return torch.randint(0, 256, (n, channels, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def whole(images):
+    return torch.tensor([tuple(images.shape[-2:])] * len(images), dtype=torch.int64).reshape(-1, 2)
+
+
+def draw_of(matrix, size, framed=EYE, stages=()):
+    return Draw(Geometry(matrix, size), framed, stages)
+
+
+def shift(x, y):
+    matrix = EYE.clone()
+    matrix[:, 0, 2], matrix[:, 1, 2] = x, y
+    return matrix
+
+
+def flip(width):
+    matrix = EYE.clone()
+    matrix[:, 0, 0], matrix[:, 0, 2] = -1, width - 1
+    return matrix
+
+
+def rotate(degrees, size):
+    return OPS["Rotate"].matrix(torch.tensor([degrees], dtype=torch.float64), size)
+
+
+def test_identity_is_the_image_bit_by_bit_and_all_valid():
+    images = images_of(3, 3, (19, 23))
+    view = render(images, whole(images), identity().sample(0, np.arange(3), (19, 23)))
+    assert view.image.dtype == torch.float32
+    assert torch.equal(view.image, images.float() / 255)
+    assert view.valid.all()
+
+
+def test_flip_is_flip_bit_by_bit():
+    images = images_of(1, 1, (19, 23))
+    view = render(images, whole(images), draw_of(flip(23), (19, 23), framed=flip(23)))
+    assert torch.equal(view.image, images.flip(-1).float() / 255)
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_reflect_crop_is_padding_by_reflection_bit_by_bit(mirror):
+    """As `pad(mode="reflect")`, the outermost pixel isn't repeated; what is mirrored is image, but not valid."""
+    size, (x, y) = (16, 24), (5, -3)
+    images = images_of(1, 3, size)
+    matrix = shift(x, y) @ (flip(24) if mirror else EYE)
+    view = render(images, whole(images), draw_of(matrix, size, framed=matrix))
+    source = images.flip(-1) if mirror else images
+    padded = torch.nn.functional.pad(source.float(), (8, 8, 8, 8), mode="reflect")
+    assert torch.equal(view.image, padded[..., 8 - y : 8 - y + 16, 8 - x : 8 - x + 24] / 255)
+    expected = torch.zeros(size, dtype=torch.bool)
+    expected[: 16 + y, x:] = True
+    assert torch.equal(view.valid[0], expected)
+
+
+def test_whole_pixel_translation_is_black_outside():
+    size = (10, 20)
+    images = images_of(1, 1, size).clamp(min=1)
+    view = render(images, whole(images), draw_of(shift(6, 0), size))
+    assert torch.equal(view.image[..., 6:], images[..., :-6].float() / 255)
+    assert (view.image[..., :6] == 0).all()
+    assert torch.equal(view.valid[0, 0], torch.arange(20) >= 6)
+
+
+def test_black_is_outside_of_the_mirrored_frame():
+    """Crop 4 to the right, then translate 6 more: 6 black columns, 4 mirrored ones, then the image."""
+    size = (3, 20)
+    images = torch.arange(100, 120, dtype=torch.uint8).expand(1, 1, 3, 20)
+    view = render(images, whole(images), draw_of(shift(6, 0) @ shift(4, 0), size, framed=shift(4, 0)))
+    levels = (view.image[0, 0, 0] * 255).round().int().tolist()
+    assert levels == [0] * 6 + [104, 103, 102, 101] + list(range(100, 110))
+    assert view.valid[0, 0].tolist() == [False] * 10 + [True] * 10
+
+
+def test_sampled_rows_agree_with_copied_ones():
+    """The same frame and a shift, once by whole pixels and once a hair beside, which takes the other way."""
+    size = (21, 34)
+    images = images_of(1, 3, size)
+    framed = shift(-5, 7) @ flip(34)
+    exact = render(images, whole(images), draw_of(shift(3, 2) @ framed, size, framed=framed))
+    sampled = render(images, whole(images), draw_of(shift(3 + 1e-9, 2) @ framed, size, framed=framed))
+    assert (exact.image - sampled.image).abs().max() < 1e-4
+    assert not torch.equal(exact.image, sampled.image)
+    assert torch.equal(exact.valid, sampled.valid)
+
+
+def test_what_left_the_frame_and_came_back_is_image_and_target_alike():
+    size = (4, 12)
+    images = images_of(1, 1, size).clamp(min=1)
+    view = render(images, whole(images), draw_of(shift(-5, 0) @ shift(5, 0), size, framed=shift(5, 0)))
+    assert torch.equal(view.image, images.float() / 255)
+    assert view.valid.all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10**6), height=st.integers(3, 40), width=st.integers(3, 40), channels=st.sampled_from([1, 3])
+)
+def test_valid_pixels_show_the_source_and_labels_land_on_them(seed, height, width, channels):
+    """A label map moved by a view's matrix is defined exactly where the view is valid, and never on black."""
+    size = (height, width)
+    images = torch.full((4, channels, *size), 200, dtype=torch.uint8)
+    policy = multimix_strong().replace(pool=("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY"), probability=1.0)
+    view = render(images, whole(images), policy.sample(seed, np.arange(4), size))
+    labels = move_labels(torch.ones((4, *size), dtype=torch.long), Geometry(view.geometry.matrix, size))
+    assert torch.equal(labels == 1, view.valid)
+    assert torch.allclose(view.image.amin(1)[view.valid], torch.tensor(200 / 255))
+    assert torch.equal(view.geometry.valid, view.valid)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 10**6), height=st.integers(1, 40), width=st.integers(1, 40), channels=st.sampled_from([1, 3])
+)
+def test_a_row_renders_the_same_alone_and_in_any_company(seed, height, width, channels):
+    images = images_of(5, channels, (height, width), seed)
+    policy = multimix_strong()
+    together = render(images, whole(images), policy.sample(seed, np.arange(5), (height, width)))
+    assert 0 <= together.image.min() <= together.image.max() <= 1
+    for row in range(5):
+        alone = render(images[row : row + 1], whole(images[:1]), policy.sample(seed, np.array([row]), (height, width)))
+        assert torch.equal(alone.image[0], together.image[row])
+        assert torch.equal(alone.valid[0], together.valid[row])
+
+
+def test_rows_draw_their_own_levels():
+    images = images_of(3, 1, (8, 8))
+    stages = (
+        Stage(OPS["Brightness"], torch.tensor([2, 0]), torch.tensor([0.0, 0.5], dtype=torch.float64)),
+        Stage(OPS["Solarize"], torch.tensor([2]), torch.tensor([0.0], dtype=torch.float64)),
+    )
+    view = render(images, whole(images), draw_of(EYE.repeat(3, 1, 1), (8, 8), EYE.repeat(3, 1, 1), stages))
+    levels = (view.image * 255).round()
+    assert torch.equal(levels[0], (images[0] // 2).float())
+    assert torch.equal(levels[1], images[1].float())
+    assert (levels[2] == 255).all()
+
+
+def test_images_come_back_untouched():
+    images = images_of(4, 3, (16, 16))
+    before = images.clone()
+    render(images, whole(images), multimix_strong().sample(1, np.arange(4), (16, 16)))
+    assert torch.equal(images, before)
+
+
+def test_autocast_changes_nothing():
+    images = images_of(12, 1, (64, 48))
+    draw = multimix_strong().replace(probability=1.0).sample(2, np.arange(12), (64, 48))
+    expected = render(images, whole(images), draw)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        under = render(images, whole(images), draw)
+    assert under.image.dtype == torch.float32
+    assert torch.equal(under.image, expected.image)
+    assert torch.equal(under.valid, expected.valid)
+
+
+def test_nothing_waits_for_the_device(monkeypatch):
+    """On the meta device whatever looks at pixels raises: a synchronization would, and so would a forgotten copy."""
+    monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: nullcontext())
+    images = images_of(24, 3, (32, 24)).to("meta")
+    draw = multimix_strong().replace(probability=1.0).sample(2, np.arange(24), (32, 24))
+    assert {stage.op.name for stage in draw.stages} == {name for name in PHOTOMETRIC if name in multimix_strong().pool}
+    view = render(images, whole(images).to("meta"), draw)
+    moved = between(view.geometry, view.geometry.rows(torch.arange(24)))
+    soft, valid = move_soft(view.image, moved)
+    labels = move_labels(view.valid.long(), moved)
+    assert {part.device.type for part in (view.image, view.valid, soft, valid, labels)} == {"meta"}
+    assert moved.matrix.device.type == "cpu"
+
+
+def test_no_rows():
+    view = render(
+        images_of(0, 3, (8, 9)), torch.empty(0, 2, dtype=torch.long), multimix_strong().sample(0, np.arange(0), (8, 9))
+    )
+    assert view.image.shape == (0, 3, 8, 9)
+    assert view.valid.shape == (0, 8, 9)
+
+
+def test_canvas_outside_of_the_image_is_never_valid():
+    images = images_of(2, 1, (20, 30))
+    sizes = torch.tensor([[20, 30], [12, 17]])
+    view = render(images, sizes, draw_of(flip(30).repeat(2, 1, 1), (20, 30), flip(30).repeat(2, 1, 1)))
+    assert view.valid[0].all()
+    expected = torch.zeros(20, 30, dtype=torch.bool)
+    expected[:12, 13:] = True
+    assert torch.equal(view.valid[1], expected)
+
+
+def test_pseudo_labels_from_the_weak_view_leave_out_mirrored_pixels():
+    size = (6, 12)
+    images = images_of(1, 1, size)
+    weak = render(images, whole(images), draw_of(shift(4, 0), size, framed=shift(4, 0)))
+    strong = render(images, whole(images), draw_of(flip(12), size, framed=flip(12)))
+    pseudo = torch.arange(12).expand(1, *size)
+    moved = move_labels(pseudo, between(weak.geometry, strong.geometry))
+    assert moved[0, 0].tolist() == [255, 255, 255, 255, 11, 10, 9, 8, 7, 6, 5, 4]
+
+
+def test_joined_views_are_the_views_in_order():
+    images, size = images_of(3, 1, (9, 7)), (9, 7)
+    draw = multimix_weak().sample(4, np.arange(3), size)
+    together = render(images, whole(images), draw)
+    parts = [
+        render(images[rows], whole(images[rows]), multimix_weak().sample(4, rows.numpy(), size))
+        for rows in (torch.tensor([0]), torch.tensor([1, 2]))
+    ]
+    joined = Rendered.cat(parts)
+    assert torch.equal(joined.image, together.image)
+    assert torch.equal(joined.geometry.matrix, together.geometry.matrix)
+    assert torch.equal(joined.geometry.valid, together.valid)
+    with pytest.raises(ValueError, match="joining views needs one size, got no views"):
+        Rendered.cat([])
+
+
+def test_wrong_images_are_refused_in_a_sentence():
+    draw = identity().sample(0, np.arange(2), (8, 8))
+    with pytest.raises(ValueError, match=r"must be uint8 with levels 0..255, got torch.float32"):
+        render(torch.rand(2, 1, 8, 8), whole(torch.rand(2, 1, 8, 8)), draw)
+    with pytest.raises(ValueError, match=r"\(2, 1, 8, 9\) don't fit .* \(2, 8, 8\): sample the policy"):
+        render(images_of(2, 1, (8, 9)), whole(images_of(2, 1, (8, 9))), draw)
+    with pytest.raises(ValueError, match="don't fit"):
+        render(images_of(3, 1, (8, 8)), whole(images_of(3, 1, (8, 8))), draw)
+
+
+GOLDEN = [0.53962, 0.06841, 0.35306, 0.26052, 0.45128, 0.47537]
+
+
+def test_the_strong_view_of_a_fixed_key_stays_the_same():
+    """A run must be repeatable across versions: a change here changes every run."""
+    images = (torch.arange(32 * 32).reshape(1, 1, 32, 32) % 251).to(torch.uint8).repeat(6, 1, 1, 1)
+    policy = multimix_strong().replace(probability=1.0)
+    view = render(images, whole(images), policy.sample(key("view", 0), np.arange(6), (32, 32)))
+    assert view.image.mean((1, 2, 3)).tolist() == pytest.approx(GOLDEN, abs=1e-4)
