@@ -1,0 +1,66 @@
+"""A table that remembers what it decoded."""
+
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Bool, Int32
+
+from ssmtl.batch import Sample
+from ssmtl.datasets.base import Table
+from ssmtl.task import Annotation
+
+
+class CachedTable:
+    """A table in front of `table` that keeps up to `limit_bytes` of decoded samples, per process.
+
+    What came first stays: an epoch visits every row once, in another order each time, so throwing out old rows for new
+    ones would hit no more often. Samples are copies; writing into one changes nothing here. Pickling leaves the
+    memory behind.
+    """
+
+    def __init__(self, table: Table, limit_bytes: int) -> None:
+        if limit_bytes < 0:
+            raise ValueError(f"limit_bytes must be at least 0, got {limit_bytes}")
+        self.table = table
+        self.limit_bytes = limit_bytes
+        self.held_bytes = 0
+        self._samples: dict[int, Sample] = {}
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, row: int) -> Sample:
+        if row in self._samples:
+            return _copy(self._samples[row])
+        sample = self.table[row]
+        cost = sample.image.nbytes + sum(_size(annotation) for annotation in sample.annotations.values())
+        if self.held_bytes + cost <= self.limit_bytes:
+            self._samples[row] = _copy(sample)
+            self.held_bytes += cost
+        return sample
+
+    def name(self, row: int) -> str:
+        return self.table.name(row)
+
+    def annotated(self, kind: str) -> Bool[np.ndarray, " n"]:
+        return self.table.annotated(kind)
+
+    def labels(self) -> Int32[np.ndarray, " n"] | None:
+        return self.table.labels()
+
+    def patients(self) -> tuple[str, ...] | None:
+        return self.table.patients()
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "held_bytes": 0, "_samples": {}}
+
+
+def _copy(sample: Sample) -> Sample:
+    annotations = {
+        kind: value.copy() if isinstance(value, np.ndarray) else value for kind, value in sample.annotations.items()
+    }
+    return replace(sample, image=sample.image.copy(), annotations=annotations)
+
+
+def _size(annotation: Annotation) -> int:
+    return annotation.nbytes if isinstance(annotation, np.ndarray) else 0
