@@ -10,6 +10,8 @@ from ssmtl.component import Component
 from ssmtl.task import Loss, Prediction, Target, Task
 from ssmtl.views.geometry import WEAK, Geometry, View
 
+Model = Literal["student", "teacher"]
+Statistics = Literal["update", "batch", "eval"]
 Rows = Literal["labeled", "unlabeled", "all"]
 """Rows of the batch, among those whose source serves the task: label visible, label absent or hidden, or both."""
 
@@ -21,11 +23,11 @@ class Need(NamedTuple):
     used ("eval"). The teacher always runs without gradients.
     """
 
-    model: Literal["student", "teacher"] = "student"
+    model: Model = "student"
     view: View = WEAK
     rows: Rows = "labeled"
     grad: bool = True
-    bn: Literal["update", "batch", "eval"] = "update"
+    bn: Statistics = "update"
 
 
 class Step(Protocol):

@@ -1,0 +1,104 @@
+"""Classification: one class per image, by softmax and cross-entropy."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from jaxtyping import Float, UInt8
+from pydantic import AfterValidator, Field
+from torch import Tensor, nn
+
+from ssmtl.models.base import Head
+from ssmtl.models.heads import LinearHead
+from ssmtl.task import Annotation, FeatureSpec, Loss, Task
+from ssmtl.views.geometry import Geometry
+from ssmtl.views.ops import GEOMETRIC, PHOTOMETRIC
+from ssmtl_tasks.drawing import PREDICTED, REFERENCE, write_lines
+from ssmtl_tasks.metrics import ClassificationMetrics
+from ssmtl_tasks.phantoms import disks
+from ssmtl_tasks.targets import Labels, check_classes, class_label
+
+
+@dataclass(frozen=True, slots=True)
+class ClassAnswer:
+    """The most probable class, its probability, and the probability of every class by name, in [0, 1]."""
+
+    name: str
+    probability: float
+    probabilities: Mapping[str, float]
+
+
+class Classification(Task):
+    """One of `classes` per image. Predictions are logits [n, k], targets `Labels` of shape [n].
+
+    The headline is the AUC: it doesn't move with the class balance, where a collapsed predictor scores a high accuracy,
+    it needs no decision threshold, which early and semi-supervised models place badly, and it is what the study of
+    labels compares. With several classes it is the mean over one-against-the-rest.
+    """
+
+    headline = "auc"
+    annotation = "label"
+
+    classes: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(check_classes)]
+    head: Head = LinearHead()
+    invariant_to: tuple[str, ...] = (*PHOTOMETRIC, *GEOMETRIC)
+
+    def build_head(self, features: FeatureSpec) -> nn.Module:
+        return self.head.build(features, len(self.classes))
+
+    def target(self, annotation: Annotation, classes: tuple[str, ...]) -> Labels:
+        return Labels(torch.tensor(class_label(annotation, classes, self.classes, self.name)), torch.tensor(1.0))
+
+    def collate(self, targets: Sequence[Labels | None], size: tuple[int, int]) -> Labels:
+        labels = [0 if target is None else int(target.labels) for target in targets]
+        weights = [0.0 if target is None else float(target.weight) for target in targets]
+        return Labels(torch.tensor(labels, dtype=torch.int64), torch.tensor(weights, dtype=torch.float32))
+
+    def warp(self, target: Labels, geometry: Geometry) -> Labels:
+        return target
+
+    def supervised_loss(self, pred: Float[Tensor, "n k"], target: Labels) -> Loss:
+        """Return the cross-entropy in nats, averaged over the rows with a weight (MELBA Eq. 1, L_l)."""
+        return Loss(_cross_entropy(pred, target), (target.weight > 0).float())
+
+    def pseudo_label(self, pred: Float[Tensor, "n k"], threshold: float) -> Labels:
+        """Return the most probable class, with weight 1 from probability `threshold` on (Sohn et al. 2020 Eq. 4)."""
+        confidence, labels = pred.detach().float().softmax(dim=1).max(dim=1)
+        return Labels(labels, (confidence >= threshold).float())
+
+    def unsupervised_loss(self, pred: Float[Tensor, "n k"], target: Labels) -> Loss:
+        """Return the cross-entropy in nats, averaged over all rows, confident or not (Sohn et al. 2020 Eq. 4)."""
+        return Loss(_cross_entropy(pred, target), torch.ones_like(target.weight))
+
+    def metrics(self) -> ClassificationMetrics:
+        return ClassificationMetrics(self.classes)
+
+    def decode(self, pred: Float[Tensor, "n k"], sizes: Sequence[tuple[int, int]]) -> list[ClassAnswer]:
+        rows = pred.detach().double().softmax(dim=1).tolist()
+        answers = [dict(zip(self.classes, row, strict=True)) for row in rows]
+        best = [max(answer, key=answer.__getitem__) for answer in answers]
+        return [ClassAnswer(name, answer[name], answer) for name, answer in zip(best, answers, strict=True)]
+
+    def draw(
+        self, image: UInt8[Tensor, "3 h w"], target: Labels, pred: Float[Tensor, " k"] | None
+    ) -> UInt8[Tensor, "3 h w"]:
+        lines = [(self.classes[int(target.labels)], REFERENCE)] if float(target.weight) > 0 else []
+        if pred is not None:
+            (answer,) = self.decode(pred[None], [])
+            lines.append((f"{answer.name} {answer.probability:.2f}", PREDICTED))
+        return write_lines(image, lines)
+
+    def fake_batch(
+        self, n: int, seed: int, *, channels: int = 3, size: tuple[int, int] = (32, 32)
+    ) -> tuple[UInt8[Tensor, "n c h w"], list[Labels]]:
+        """Make gray noise with a bright disk whose radius says the class."""
+        labels = torch.arange(n) % len(self.classes)
+        radii = 0.1 + 0.3 * labels.double().numpy() / (len(self.classes) - 1)
+        images, _ = disks(radii, seed, channels=channels, size=size)
+        return images, [Labels(label, torch.tensor(1.0)) for label in labels]
+
+
+def _cross_entropy(pred: Float[Tensor, "n k"], target: Labels) -> Float[Tensor, " n"]:
+    return F.cross_entropy(pred.float(), target.labels, reduction="none") * target.weight

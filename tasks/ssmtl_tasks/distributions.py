@@ -1,0 +1,29 @@
+"""Logits of a dense head as distributions, the same for one class (two outcomes) and for many."""
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (the field's name for it)
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ssmtl.task import IGNORE_INDEX
+
+
+def log_probabilities(logits: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h w"]:
+    """Return float32 log-probabilities of k outcomes: (background, class) for c = 1, else the c classes.
+
+    One logit is read through the logistic function: a softmax over one channel would be the constant 1.
+    """
+    logits = logits.float()
+    if logits.shape[1] == 1:
+        return torch.cat([F.logsigmoid(-logits), F.logsigmoid(logits)], dim=1)
+    return F.log_softmax(logits, dim=1)
+
+
+def pixel_cross_entropy(logits: Float[Tensor, "n c h w"], labels: Int64[Tensor, "n h w"]) -> Float[Tensor, "n h w"]:
+    """Return -log p(label) in nats for every pixel, 0 where the label is `IGNORE_INDEX`."""
+    return F.nll_loss(log_probabilities(logits), labels, ignore_index=IGNORE_INDEX, reduction="none")
+
+
+def hard_labels(logits: Float[Tensor, "n c h w"]) -> Int64[Tensor, "n h w"]:
+    """Return the most probable outcome of every pixel; one class is predicted from p = 0.5 on."""
+    return (logits[:, 0] >= 0).long() if logits.shape[1] == 1 else logits.argmax(dim=1)

@@ -1,0 +1,142 @@
+"""Segmentation: one class per pixel, of one class against its background or of several."""
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from jaxtyping import Float, UInt8
+from pydantic import AfterValidator, Field
+from torch import Tensor, nn
+
+from ssmtl.errors import DataError
+from ssmtl.models.base import Head
+from ssmtl.models.multimix_unet import MultiMixDecoder
+from ssmtl.task import IGNORE_INDEX, Annotation, FeatureSpec, Loss, Task
+from ssmtl.views.geometry import Geometry, move_labels, move_weights
+from ssmtl.views.ops import GEOMETRIC, PHOTOMETRIC
+from ssmtl_tasks.distributions import hard_labels, log_probabilities, pixel_cross_entropy
+from ssmtl_tasks.divergence import FORMS, mask_divergence
+from ssmtl_tasks.drawing import PREDICTED, REFERENCE, draw_contours
+from ssmtl_tasks.losses import CrossEntropy, SegmentationLoss
+from ssmtl_tasks.metrics import LabeledMetrics, LabelMapMetrics, MaskMetrics
+from ssmtl_tasks.phantoms import disks
+from ssmtl_tasks.targets import BACKGROUND, Labels, check_classes, mask_labels
+
+
+def _mask_classes(classes: tuple[str, ...]) -> tuple[str, ...]:
+    check_classes(classes)
+    if [name.casefold() for name in classes] == [BACKGROUND]:
+        raise ValueError("one class already has an implied background; name what the mask shows")
+    return classes
+
+
+class Segmentation(Task):
+    """A map of `classes`. Predictions are logits [n, c, h, w] on the canvas, targets `Labels` of shape [n, h, w].
+
+    One class means one logit (sigmoid) against an implied background, so labels and decoded masks index ("background",
+    class); several mean a softmax over exactly `classes`, so name "background" among them where it exists.
+    `IGNORE_INDEX` (255) marks pixels that no loss and no metric sees. The headline is the Jaccard index: of one class
+    the mean over images, of several classes the mIoU.
+    """
+
+    headline = "jaccard"
+    annotation = "mask"
+    divergence_forms: ClassVar[tuple[str, ...]] = FORMS
+
+    classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=IGNORE_INDEX), AfterValidator(_mask_classes)]
+    loss: SegmentationLoss = CrossEntropy()
+    head: Head = MultiMixDecoder()
+    invariant_to: tuple[str, ...] = PHOTOMETRIC
+    equivariant_to: tuple[str, ...] = GEOMETRIC
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names behind the values of labels and decoded masks."""
+        return (BACKGROUND, *self.classes) if len(self.classes) == 1 else self.classes
+
+    def build_head(self, features: FeatureSpec) -> nn.Module:
+        return self.head.build(features, len(self.classes))
+
+    def target(self, annotation: Annotation, classes: tuple[str, ...]) -> Labels:
+        return mask_labels(annotation, classes, self.outputs, self.name)
+
+    def collate(self, targets: Sequence[Labels | None], size: tuple[int, int]) -> Labels:
+        """Stack masks; raises DataError for one that isn't of the canvas' size."""
+        empty = Labels(torch.full(size, IGNORE_INDEX), torch.zeros(size))
+        rows = [empty if target is None else target for target in targets]
+        for row in rows:
+            if row.labels.shape != size:
+                raise DataError(
+                    f"task '{self.name}' got a mask of {tuple(row.labels.shape)} pixels (height, width) for images of "
+                    f"{size}; the reader must bring masks to the same canvas as images."
+                )
+        if not rows:
+            return Labels(empty.labels.new_empty((0, *size)), empty.weight.new_empty((0, *size)))
+        return Labels(torch.stack([row.labels for row in rows]), torch.stack([row.weight for row in rows]))
+
+    def warp(self, target: Labels, geometry: Geometry) -> Labels:
+        labels = move_labels(target.labels, geometry, fill=IGNORE_INDEX)
+        return Labels(labels, move_weights(target.weight, geometry))
+
+    def supervised_loss(self, pred: Float[Tensor, "n c h w"], target: Labels) -> Loss:
+        return self.loss.per_row(pred, target)
+
+    def pseudo_label(self, pred: Float[Tensor, "n c h w"], threshold: float) -> Labels:
+        """Return the most probable outcome of every pixel, with weight 1 from probability `threshold` on.
+
+        Of one class, the outcome is the class from p = 0.5 on, and its probability max(p, 1 - p).
+        """
+        confidence = log_probabilities(pred.detach()).exp().amax(dim=1)
+        return Labels(hard_labels(pred.detach()), (confidence >= threshold).float())
+
+    def unsupervised_loss(self, pred: Float[Tensor, "n c h w"], target: Labels) -> Loss:
+        """Return the cross-entropy in nats pooled over all pixels that aren't ignored, confident or not.
+
+        The weight zeroes the numerator only: dividing by the confident pixels would let a few of them weigh like many.
+        """
+        losses = pixel_cross_entropy(pred, target.labels) * target.weight
+        return Loss(losses.sum(dim=(1, 2)), (target.labels != IGNORE_INDEX).float().sum(dim=(1, 2)))
+
+    def divergence(
+        self, labeled: Float[Tensor, "a c h w"], unlabeled: Float[Tensor, "b c h w"], *, form: str, detach_target: bool
+    ) -> Loss:
+        """Return KL(labeled || unlabeled) in one of `divergence_forms` (see `mask_divergence`), a row per pair."""
+        return mask_divergence(labeled, unlabeled, form=form, detach_target=detach_target)
+
+    def metrics(self) -> LabeledMetrics:
+        return MaskMetrics() if len(self.classes) == 1 else LabelMapMetrics(self.classes)
+
+    def decode(
+        self, pred: Float[Tensor, "n c h w"], sizes: Sequence[tuple[int, int]]
+    ) -> list[UInt8[np.ndarray, "_ _"]]:
+        """Return a mask per row whose values index `outputs`; logits are brought to the source's size bilinearly."""
+        return [_mask_at(row, size) for row, size in zip(pred.detach(), sizes, strict=True)]
+
+    def draw(
+        self, image: UInt8[Tensor, "3 h w"], target: Labels, pred: Float[Tensor, "c h w"] | None
+    ) -> UInt8[Tensor, "3 h w"]:
+        known = (target.labels != IGNORE_INDEX) & (target.weight > 0)
+        picture = draw_contours(image, target.labels.where(known, 0), REFERENCE)
+        if pred is None:
+            return picture
+        height, width = image.shape[1:]
+        return draw_contours(picture, torch.from_numpy(_mask_at(pred.detach(), (height, width))), PREDICTED)
+
+    def fake_batch(
+        self, n: int, seed: int, *, channels: int = 3, size: tuple[int, int] = (32, 32)
+    ) -> tuple[UInt8[Tensor, "n c h w"], list[Labels]]:
+        """Make bright disks on noise; the disk is the second output, and every further output a brighter stripe."""
+        images, masks = disks(np.full(n, 0.3), seed, channels=channels, size=size)
+        labels = masks.long()
+        for output in range(2, len(self.outputs)):
+            columns = slice((output - 2) * size[1] // len(self.outputs), (output - 1) * size[1] // len(self.outputs))
+            labels[:, : size[0] // 4, columns] = output
+            images[:, :, : size[0] // 4, columns] = 255 - 40 * (output - 2) // len(self.outputs)
+        return images, [Labels(row, torch.ones(size)) for row in labels]
+
+
+def _mask_at(logits: Float[Tensor, "c a b"], size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
+    scaled = F.interpolate(logits[None].float(), size, mode="bilinear", antialias=True)
+    return hard_labels(scaled)[0].byte().cpu().numpy()

@@ -1,0 +1,151 @@
+import copy
+import math
+
+import pytest
+import torch
+
+from ssmtl_tasks.classification import Classification
+from ssmtl_tasks.metrics import BalancedAccuracy, MacroAUC
+from ssmtl_tasks.segmentation import Segmentation
+from ssmtl_tasks.targets import Labels
+
+DIAGNOSIS = Classification("diagnosis", classes=("normal", "pneumonia"))
+LUNGS = Segmentation("lungs", classes=("lung",))
+STREET = Segmentation("street", classes=("road", "car", "tree"))
+
+
+def scores(*probabilities: float) -> torch.Tensor:
+    """Return logits of two classes whose second has these probabilities."""
+    return torch.tensor([[0.0, math.log(p / (1 - p))] for p in probabilities])
+
+
+def labels(*values: int, weight: list[float] | None = None) -> Labels:
+    return Labels(torch.tensor(values), torch.ones(len(values)) if weight is None else torch.tensor(weight))
+
+
+def measure(task, *updates) -> dict[str, float]:
+    metrics = task.metrics()
+    for pred, target in updates:
+        metrics.update(pred, target)
+    return {name: value.item() for name, value in metrics.compute().items()}
+
+
+def test_classification_by_hand():
+    # predicted 1 1 0 0, reference 1 0 1 0, and 1 more row predicted 0, reference 0
+    # accuracy 3/5; f1_normal 2*2/(2*2+1+1) = 2/3; f1_pneumonia 2/(2+1+1) = 1/2; recalls 2/3 and 1/2
+    # AUC: of the 2*3 pairs, .9 beats all three, .4 beats .1 and .2: 5/6
+    pred, target = scores(0.9, 0.6, 0.4, 0.1, 0.2), labels(1, 0, 1, 0, 0)
+    expected = {
+        "accuracy": 3 / 5,
+        "auc": 5 / 6,
+        "balanced_accuracy": 7 / 12,
+        "f1_normal": 2 / 3,
+        "f1_pneumonia": 1 / 2,
+    }
+    assert measure(DIAGNOSIS, (pred, target)) == pytest.approx(expected)
+    assert measure(DIAGNOSIS, (pred[:2], labels(1, 0)), (pred[2:], labels(1, 0, 0))) == pytest.approx(expected)
+
+
+def test_rows_without_a_label_are_left_out():
+    pred, target = scores(0.9, 0.6, 0.4, 0.99), labels(1, 0, 1, 0, weight=[1.0, 1.0, 1.0, 0.0])
+    assert measure(DIAGNOSIS, (pred, target)) == measure(DIAGNOSIS, (pred[:3], labels(1, 0, 1)))
+
+
+def test_a_split_with_one_class_is_measured_without_warnings():
+    # AUC has no pair to rank: 0.5; balanced accuracy has one recall, 1/2; f1 of the absent class is 0
+    result = measure(DIAGNOSIS, (scores(0.9, 0.1), labels(1, 1)))
+    assert result == pytest.approx(
+        {"accuracy": 0.5, "auc": 0.5, "balanced_accuracy": 0.5, "f1_normal": 0.0, "f1_pneumonia": 2 / 3}
+    )
+
+
+def test_an_absent_class_of_several_is_left_out_of_auc_and_balanced_accuracy():
+    # class 2 never occurs but is predicted once; recalls 1/2 and 1; class 0 against class 1 ranks perfectly
+    task = Classification("c", classes=("a", "b", "c"))
+    pred = torch.tensor([[2.0, 0.0, 1.0], [1.0, 0.0, 3.0], [0.0, 2.0, 0.0]])
+    result = measure(task, (pred, labels(0, 0, 1)))
+    assert result["balanced_accuracy"] == pytest.approx(3 / 4)
+    assert result["auc"] == pytest.approx(1)
+
+
+def test_certain_predictions_keep_their_order_in_the_auc():
+    # in float32 both probabilities round to 1 and would tie
+    pred = torch.tensor([[0.0, 30.0], [0.0, 20.0]])
+    assert measure(DIAGNOSIS, (pred, labels(1, 0)))["auc"] == 1
+
+
+@pytest.mark.parametrize("task", [DIAGNOSIS, LUNGS, STREET])
+def test_no_row_and_no_label_are_no_reason_to_fail(task):
+    size = () if task is DIAGNOSIS else (8, 8)
+    width = len(task.classes)
+    none = (torch.zeros(0, width, *size), task.collate([], (8, 8)))
+    absent = (torch.zeros(2, width, *size), task.collate([None, None], (8, 8)))
+    result = measure(task, none, absent)
+    assert result.keys() == measure(task, absent).keys()
+    _, targets = task.fake_batch(2, 0, size=(8, 8))
+    some = (torch.randn(2, width, *size), task.collate(targets, (8, 8)))
+    assert measure(task, none, some, absent) == pytest.approx(measure(task, some), nan_ok=True)
+
+
+@pytest.mark.parametrize("metric", [MacroAUC, BalancedAccuracy])
+def test_classification_metrics_merge_over_processes(metric):
+    pred, target = scores(0.9, 0.6, 0.4, 0.1).softmax(1), torch.tensor([1, 0, 1, 0])
+    whole, one, other = (metric(num_classes=2) for _ in range(3))
+    whole.update(pred, target)
+    one.update(pred[:1], target[:1])
+    other.update(pred[1:], target[1:])
+    one.merge_state(other)
+    assert one.compute() == whole.compute()
+
+
+def test_metrics_with_equal_first_states_are_not_joined():
+    # a perfect first image makes Dice and Jaccard equal; torchmetrics would then stop updating one of them
+    perfect = (torch.full((1, 1, 8, 8), 9.0), Labels(torch.ones(1, 8, 8).long(), torch.ones(1, 8, 8)))
+    half = torch.full((1, 1, 8, 8), 9.0)
+    half[..., 4:] = -9
+    result = measure(LUNGS, perfect, (half, perfect[1]))
+    assert result["dice"] == pytest.approx((1 + 2 / 3) / 2)
+    assert result["jaccard"] == pytest.approx((1 + 1 / 2) / 2)
+    assert result["precision"] == 1
+    assert result["recall"] == pytest.approx(3 / 4)
+
+
+def test_one_class_has_every_metric_of_the_study():
+    names = {"dice", "jaccard", "precision", "recall", "ssim", "soft_dice", "hausdorff", "hausdorff_empty"}
+    assert set(LUNGS.metrics().keys()) == names
+
+
+def test_several_classes_share_one_confusion_matrix():
+    # two images; pixels (reference, predicted): (0,0) x3, (0,1), (1,1), (255, 2): IoU 3/4, 1/2, class 2 absent
+    reference = torch.tensor([[[0, 0, 0]], [[0, 1, 255]]])
+    predicted = torch.tensor([[[0, 0, 0]], [[1, 1, 2]]])
+    pred = 5.0 * torch.nn.functional.one_hot(predicted, 3).movedim(-1, 1).float()
+    result = measure(
+        STREET,
+        (pred[:1], Labels(reference[:1], torch.ones(1, 1, 3))),
+        (pred[1:], Labels(reference[1:], torch.ones(1, 1, 3))),
+    )
+    assert result["jaccard"] == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert (result["iou_road"], result["iou_car"], result["iou_tree"]) == pytest.approx((3 / 4, 1 / 2, 0))
+    assert result["accuracy"] == pytest.approx(4 / 5)
+
+
+def test_weightless_pixels_are_left_out_of_the_confusion_matrix():
+    pred = 5.0 * torch.nn.functional.one_hot(torch.tensor([[[0, 1, 1]]]), 3).movedim(-1, 1).float()
+    target = Labels(torch.tensor([[[0, 1, 0]]]), torch.tensor([[[1.0, 1.0, 0.0]]]))
+    assert measure(STREET, (pred, target))["jaccard"] == 1
+
+
+@pytest.mark.parametrize("task", [DIAGNOSIS, LUNGS, STREET])
+def test_forward_reset_clone_and_copy_work_like_any_collection(task):
+    size = () if task is DIAGNOSIS else (8, 8)
+    _, targets = task.fake_batch(2, 0, size=(8, 8))
+    pred, target = torch.randn(2, len(task.classes), *size), task.collate(targets, (8, 8))
+    metrics = task.metrics()
+    value = metrics(pred, target)
+    assert {name: v.item() for name, v in value.items()} == pytest.approx(measure(task, (pred, target)), nan_ok=True)
+    prefixed = copy.deepcopy(metrics).clone(prefix="test/")
+    assert f"test/{task.headline}" in prefixed.compute()
+    metrics.reset()
+    metrics.update(pred, target)
+    assert metrics.compute()[task.headline] == value[task.headline]
