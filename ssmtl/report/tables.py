@@ -1,0 +1,240 @@
+"""The metric table of a run: ours beside the published row for the same budget, with the doubts about that row."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.table import Table
+from rich.text import Text
+
+from ssmtl.errors import RecipeError
+from ssmtl.report import published
+from ssmtl.report.records import Record, Run, read_run
+
+COLLECTION = ("kind", "root", "hospital")
+"""Fields of a reader that say which collection of images it reads, as opposed to which part of it."""
+
+ABBREVIATIONS = {"auc": "AUC", "dice": "Dice", "f1": "F1", "iou": "IoU", "jaccard": "Jaccard", "ssim": "SSIM"}
+
+
+class Line(NamedTuple):
+    """One metric of one task: a cell per column of ours, the published cell, and numbers of footnotes."""
+
+    task: str
+    metric: str
+    ours: tuple[str, ...]
+    published: str
+    notes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SplitTable:
+    """The metrics of one split. `columns` name whose weights were scored, `source` the published row, if any.
+
+    `warnings` must be read before comparing anything; `footnotes` are numbered from 1.
+    """
+
+    split: str
+    columns: tuple[str, ...]
+    lines: tuple[Line, ...]
+    source: str = ""
+    published_title: str = "published"
+    warnings: tuple[str, ...] = ()
+    footnotes: tuple[str, ...] = ()
+
+
+class Reference(NamedTuple):
+    """The published row for one split, with the study that explains its metrics."""
+
+    row: published.Row
+    study: published.Study
+    domain: published.Domain
+    same_data: bool
+
+
+def metric_table(run: Path) -> Table:
+    """Return a run's metrics for the terminal; raises CheckpointError for a folder that isn't a run."""
+    record = read_run(run)
+    tables = split_tables(record)
+    columns = list(dict.fromkeys(name for table in tables for name in table.columns))
+    out = Table(
+        title=Text(f"{record.info.name}, seed {record.info.seed}"), title_justify="left", caption_justify="left"
+    )
+    out.add_column("split")
+    out.add_column("metric")
+    for name in columns or ["ours"]:
+        out.add_column(Text(name), justify="right")
+    titles = dict.fromkeys(table.published_title for table in tables if table.source)
+    out.add_column(" or ".join(titles) or "published", justify="right")
+    for table in tables:
+        for index, line in enumerate(table.lines):
+            cells = dict(zip(table.columns, line.ours, strict=True))
+            ours = [Text(cells.get(name, "")) for name in columns]
+            label = f"{line.task}: {line.metric}" if line.task else line.metric
+            split = Text(table.split if index == 0 else "")
+            out.add_row(split, Text(label), *ours, Text(line.published), end_section=index == len(table.lines) - 1)
+    out.caption = Text("\n".join(_sentences(tables) or record.missing or ["This run has no metrics yet."]))
+    return out
+
+
+def split_tables(run: Run) -> list[SplitTable]:
+    """Return a table per test split; without a test, the last validation, which is never beside published numbers."""
+    tested = run.phase("test")
+    records = tested or run.phase("validation")
+    tables = []
+    for split in dict.fromkeys(record.split for record in records):
+        scored: dict[tuple[str, str], Record] = {}
+        for record in records:
+            if record.split == split:
+                scored[(record.checkpoint, record.weights)] = record
+        tables.append(_split_table(run, split, scored, tested=bool(tested)))
+    return tables
+
+
+def number(value: float) -> str:
+    """Write a metric with three decimals, counts as integers, and what is not finite in words."""
+    if math.isnan(value):
+        return "n/a"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value.is_integer() and abs(value) > 1:
+        return f"{value:.0f}"
+    return f"{value:.3f}"
+
+
+def title(metric: str) -> str:
+    """Write a metric's name for people: words instead of underscores, capitals for what is an abbreviation."""
+    return " ".join(ABBREVIATIONS.get(word, word) for word in metric.split("_"))
+
+
+def _split_table(run: Run, split: str, scored: Mapping[tuple[str, str], Record], *, tested: bool) -> SplitTable:
+    warnings: list[str] = []
+    if not tested:
+        last = max(record.step for record in scored.values())
+        warnings.append(f"This run has not been tested: these are its validation metrics at step {last}.")
+    reference = _reference(run, split, warnings) if tested else None
+    names = list(dict.fromkeys(name for record in scored.values() for name in record.values))
+    names.sort(key=lambda name: name.partition("/")[0] if "/" in name else "~")
+    footnotes: list[str] = []
+    lines = [_line(name, scored.values(), reference, footnotes) for name in names]
+    return SplitTable(
+        split=split,
+        columns=_columns(scored),
+        lines=tuple(lines),
+        source=_source(reference),
+        published_title="published" if reference is None or reference.same_data else "published, on other data",
+        warnings=tuple(warnings),
+        footnotes=tuple(footnotes),
+    )
+
+
+def _columns(scored: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    ways = [", ".join(part for part in pair if part) for pair in scored]
+    return tuple(f"ours ({way})" if way else "ours" for way in ways)
+
+
+def _line(name: str, records: Iterable[Record], reference: Reference | None, footnotes: list[str]) -> Line:
+    task, _, metric = name.rpartition("/")
+    ours = tuple(number(record.values[name]) if name in record.values else "" for record in records)
+    if reference is not None:
+        for key, described in reference.study.metrics.items():
+            if metric.lower() in described.ours and key in reference.row.values:
+                cell = reference.row.values[key]
+                text = number(cell.value) if cell.sd is None else f"{number(cell.value)} ± {number(cell.sd)}"
+                remarks = [*cell.doubts, described.remark, reference.domain.remarks.get(key, "")]
+                notes = tuple(_footnote(remark, footnotes) for remark in remarks if remark)
+                return Line(task, described.title, ours, text, notes)
+    return Line(task, title(metric), ours, "", ())
+
+
+def _footnote(remark: str, footnotes: list[str]) -> int:
+    if remark not in footnotes:
+        footnotes.append(remark)
+    return footnotes.index(remark) + 1
+
+
+def _reference(run: Run, split: str, warnings: list[str]) -> Reference | None:
+    """Find the published row for a split, or say in `warnings` why there is none."""
+    named = run.recipe.get("published")
+    if not isinstance(named, dict):
+        warnings.append("The recipe names no published row to compare with.")
+        return None
+    paper, method = str(named.get("paper")), str(named.get("method"))
+    domain, reader = _domain(run.recipe, split)
+    try:
+        setting = {**_setting(named.get("setting")), "domain": domain}
+        rows, study = published.lookup(paper, method, setting), published.study(paper)
+    except RecipeError as error:
+        warnings.append(f"There is no published row: {error}")
+        return None
+    if len(rows) != 1:
+        budget = ", ".join(f"{key} = {value}" for key, value in setting.items())
+        found = f"{len(rows)} rows" if rows else "no row"
+        warnings.append(
+            f"{paper} has {found} of {method} for {budget}, so none is shown; a row needs its exact budget."
+        )
+        return None
+    same_data = named.get("same_data") is True
+    where = study.domains[domain]
+    if not same_data:
+        warnings.append(
+            f"The published numbers are from other data: the paper tested on {where.data}, this run on other "
+            f"images, read by {reader}. They are shown for orientation; they are not a comparison."
+        )
+    return Reference(rows[0], study, where, same_data)
+
+
+def _setting(value: Any) -> dict[str, Any]:
+    """Read a setting as the recipe dumps it: a list of [key, value], or an object."""
+    try:
+        return {str(key): number for key, number in dict(value or ()).items()}
+    except (TypeError, ValueError):
+        raise RecipeError(f"its setting is {value!r}, expected pairs of a key and a value.") from None
+
+
+def _domain(recipe: Mapping[str, Any], split: str) -> tuple[str, str]:
+    """Return "in" when a training source reads the collection that a test split reads, else "cross"; and its reader."""
+    readers = [entry["reader"] for entry in _entries(recipe, "test") if entry.get("name") == split]
+    if not readers:
+        return "in", "a reader that the recipe does not name"
+    collections = [_collection(entry["reader"]) for entry in _entries(recipe, "sources")]
+    return "in" if _collection(readers[0]) in collections else "cross", str(readers[0].get("kind"))
+
+
+def _entries(recipe: Mapping[str, Any], field: str) -> list[dict[str, Any]]:
+    entries = recipe.get(field)
+    found = entries if isinstance(entries, list) else []
+    return [entry for entry in found if isinstance(entry, dict) and isinstance(entry.get("reader"), dict)]
+
+
+def _collection(reader: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(reader.get(field) for field in COLLECTION)
+
+
+def _source(reference: Reference | None) -> str:
+    if reference is None:
+        return ""
+    row = reference.row
+    titles = reference.study.settings
+    setting = ", ".join(
+        f"{name} {row.setting[key]}" for key, name in titles.items() if row.setting.get(key) is not None
+    )
+    taken = f"; numbers from: {row.source}" if row.source else ""
+    return f"{row.method} in {row.citation}, Table {row.table} ({reference.domain.title}: {setting}){taken}"
+
+
+def _sentences(tables: Sequence[SplitTable]) -> list[str]:
+    """Return what a reader of the terminal table must know, each sentence once."""
+    found = [
+        *(sentence for table in tables for sentence in table.warnings),
+        *(f"Published: {table.source}." for table in tables if table.source),
+        *(
+            f"{table.split}, {line.metric}: {table.footnotes[note - 1]}"
+            for table in tables
+            for line in table.lines
+            for note in line.notes
+        ),
+    ]
+    return list(dict.fromkeys(found))
