@@ -34,9 +34,12 @@ class NonFiniteLossError(SsmtlError, ArithmeticError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the known name closest to `name`, else the list of known names."""
+    """Return "; did you mean 'x'?" for the known name closest to `name`, else the list of known names.
+
+    It ends a clause and carries its own punctuation.
+    """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if close:
         return f"; did you mean '{close[0]}'?"
-    return f"; known: {', '.join(names)}" if names else ""
+    return f"; known: {', '.join(names)}." if names else "."

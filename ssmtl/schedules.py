@@ -68,6 +68,18 @@ class StepDecay(Schedule):
         return max(self.floor, float(self.factor ** (step // self.every)))
 
 
+class Milestones(Schedule):
+    """Multiply by `factor` at each of the fractions `at_fractions` of the run, never below `floor`."""
+
+    at_fractions: tuple[Fraction, ...] = Field(kw_only=False)
+    factor: float = Field(default=0.1, kw_only=False, gt=0, le=1)
+    floor: Fraction = 0.0
+
+    def at(self, step: int, steps: int) -> float:
+        passed = sum(step >= fraction * steps for fraction in self.at_fractions)
+        return max(self.floor, float(self.factor**passed))
+
+
 class Cosine(Schedule):
     """cos annealing from 1 to `floor`: floor + (1 - floor) (1 + cos(pi t / T)) / 2."""
 

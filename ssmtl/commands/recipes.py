@@ -1,0 +1,78 @@
+"""Recipe files: finding one by path or name, reading it, and turning its function's signature into a command line."""
+
+import importlib.util
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ssmtl.errors import RecipeError, SsmtlError, nearest
+
+RUN_FLAGS = ("out", "steps", "eval_every", "checkpoint_every", "devices", "precision", "workers", "resume", "quiet")
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Return the recipe files that come with ssmtl, by name."""
+    here = Path(__file__).resolve().parent.parent
+    for folder in (here / "_recipes", here.parent / "recipes"):
+        if folder.is_dir():
+            return {path.stem: path for path in sorted(folder.glob("*.py"))}
+    return {}
+
+
+def find_recipe(name: str) -> Path:
+    """Return the file of a recipe given as a path or as the name of a shipped one; raises RecipeError."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = shipped_recipes()
+    if name in shipped:
+        return shipped[name]
+    raise RecipeError(
+        f"there is no recipe file '{name}', and no shipped recipe of that name{nearest(Path(name).stem, shipped)}"
+    )
+
+
+def load_recipe(path: Path) -> Callable[..., Any]:
+    """Run a recipe file and return its function `recipe`.
+
+    Raises RecipeError when the file doesn't run, has no such function, or the function can't be a command line: it
+    takes keyword arguments with defaults, among them `data` and `seed`, and none that `ssmtl run` has itself.
+    """
+    spec = importlib.util.spec_from_file_location(f"ssmtl_recipe_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise RecipeError(f"'{path}' is not a Python file; name a file that ends in .py.")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except SsmtlError:
+        raise
+    except Exception as error:
+        line = _line(error, path)
+        raise RecipeError(f"the recipe {path} raised {type(error).__name__}{line}: {error}") from error
+    function = getattr(module, "recipe", None)
+    if not callable(function):
+        raise RecipeError(f"'{path}' has no function `recipe`; define one that returns a Recipe.")
+    _check_signature(path, function)
+    return function
+
+
+def _check_signature(path: Path, function: Callable[..., Any]) -> None:
+    parameters = inspect.signature(function).parameters
+    for name, parameter in parameters.items():
+        if parameter.kind is not parameter.KEYWORD_ONLY or parameter.default is parameter.empty:
+            raise RecipeError(f"the argument '{name}' of {path} must be keyword-only and have a default.")
+        if name in RUN_FLAGS:
+            raise RecipeError(f"the argument '{name}' of {path} hides a flag of `ssmtl run`; rename it.")
+    for name in ("data", "seed"):
+        if name not in parameters:
+            raise RecipeError(f"the function `recipe` of {path} must take the keyword '{name}'.")
+
+
+def _line(error: Exception, path: Path) -> str:
+    trace, line = error.__traceback__, None
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f" at line {line}" if line else ""

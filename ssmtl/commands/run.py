@@ -1,0 +1,136 @@
+"""`ssmtl run`: the recipe's own arguments and the flags of every run, in one command line."""
+
+import inspect
+import os
+import shlex
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from cyclopts import App, Parameter
+
+from ssmtl.commands.recipes import find_recipe, load_recipe
+from ssmtl.errors import RecipeError
+
+INTERRUPTED = 130
+RUN_PLACE = "SSMTL_RUN_FOLDER"
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RunFlags:
+    """Flags that every recipe has."""
+
+    out: Path | None = None
+    """Folder of the run. [default: runs/RECIPE/TIME]"""
+    steps: int | None = None
+    """Optimizer steps, instead of the recipe's."""
+    eval_every: int | None = None
+    """Steps between evaluations on validation data."""
+    checkpoint_every: int | None = None
+    """Steps between checkpoints."""
+    devices: int = 1
+    """Processes, each with a GPU of its own, or all on the CPU when there is none."""
+    precision: Precision = "32-true"
+    """Of the arithmetic; views, the saliency pass and losses stay in 32 bits."""
+    workers: int = 1
+    """Processes that decode images."""
+    resume: Path | None = None
+    """Go on with this run folder; the recipe's own arguments come from it."""
+    quiet: bool = False
+    """No progress bar."""
+
+
+def run(tokens: list[str]) -> int:
+    """Run `RECIPE [flags]`; returns the exit code."""
+    path = find_recipe(tokens[0])
+    function = load_recipe(path)
+    app = recipe_app(path, function)
+    command, bound, _ = app.parse_args(tokens[1:], exit_on_error=False, print_error=False)
+    if command is not _command:
+        command(*bound.args, **bound.kwargs)  # --help
+        return 0
+    arguments = dict(bound.arguments)
+    flags = arguments.pop("flags", None) or RunFlags()
+    return _execute(path, function, arguments, flags, shlex.join(["ssmtl", "run", *tokens]))
+
+
+def _command(**arguments: Any) -> dict[str, Any]:
+    """Stand for the recipe in the command line's grammar."""
+    return arguments
+
+
+def recipe_app(path: Path, function: Any) -> App:
+    """Return the command line of a recipe: its signature, its docstring, and the flags of every run."""
+    own = list(inspect.signature(function).parameters.values())
+    flags = inspect.Parameter("flags", inspect.Parameter.KEYWORD_ONLY, annotation=RunFlags, default=RunFlags())
+    _command.__signature__ = inspect.Signature([*own, flags])  # type: ignore[attr-defined]
+    _command.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, flags)}
+    _command.__doc__ = function.__doc__
+    app = App(name=f"ssmtl run {path.stem}", version_flags=[], help_format="plaintext", result_action="return_value")
+    app.default(_command)
+    return app
+
+
+def _execute(path: Path, function: Any, arguments: dict[str, Any], flags: RunFlags, command: str) -> int:
+    from ssmtl.engine import Options, train
+    from ssmtl.recipe import Recipe
+    from ssmtl.runs import RunFolder
+
+    changes = {"steps": flags.steps, "eval_every": flags.eval_every, "checkpoint_every": flags.checkpoint_every}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if flags.resume is not None:
+        if arguments:
+            names = ", ".join(f"--{name.replace('_', '-')}" for name in arguments)
+            raise RecipeError(f"--resume takes the recipe from the run folder; leave out {names}.")
+        folder = RunFolder(flags.resume)
+        recipe = folder.recipe().replace(**changes)
+    else:
+        recipe = function(**arguments)
+        if not isinstance(recipe, Recipe):
+            raise RecipeError(f"`recipe` of {path} must return a Recipe, got {type(recipe).__name__}.")
+        recipe = recipe.replace(**changes)
+        folder = _folder(recipe, flags.out, command)
+    options = Options(devices=flags.devices, precision=flags.precision, workers=flags.workers, quiet=flags.quiet)
+    return finish(recipe, folder, options, train, resume=flags.resume is not None)
+
+
+def _folder(recipe: Any, out: Path | None, command: str) -> Any:
+    """Create the run folder in the first process; the others, started by it, find its place in the environment."""
+    from ssmtl.runs import RunFolder
+
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        place = os.environ.get(RUN_PLACE) or out
+        if place is None:
+            raise RecipeError("several processes started from outside need one run folder; name it with --out.")
+        return RunFolder(Path(place))
+    place = out or Path("runs") / recipe.name / datetime.now().strftime("%Y%m%d-%H%M%S")
+    os.environ[RUN_PLACE] = str(place)
+    return RunFolder.create(place, recipe, command)
+
+
+def finish(recipe: Any, folder: Any, options: Any, train: Any, *, resume: bool) -> int:
+    """Train, write the report, and print the table."""
+    from rich.console import Console
+
+    from ssmtl.report.page import write_report
+    from ssmtl.report.tables import metric_table
+
+    try:
+        status = "finished" if train(recipe, folder, options, resume=resume) else "stopped"
+    except BaseException:
+        folder.close("failed")
+        raise
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return 0
+    folder.close(status)
+    page = write_report(folder.path)
+    console = Console()
+    if status == "stopped":
+        console.print(f"stopped; everything is saved. Go on with: --resume {folder.path}", highlight=False)
+        return INTERRUPTED
+    console.print(metric_table(folder.path))
+    console.print(f"report: {page}", highlight=False, soft_wrap=True)
+    return 0

@@ -1,0 +1,306 @@
+"""The loop, written once: a recipe goes in, a run folder comes out.
+
+    runs/<recipe>/<time>/
+      recipe.json  run.json  metrics.jsonl  tensorboard/  pictures/  report.html
+      checkpoints/{last,best}/{student,teacher}.safetensors, optimizer.pt, manifest.json
+
+Batches, draws and dropout are functions of (seed, step), so weights, optimizer and a step number are all that resuming
+needs: an interrupted run ends with the bits of an uninterrupted one.
+"""
+
+import math
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from lightning.fabric import Fabric
+from lightning.fabric.strategies.ddp import DDPStrategy
+from rich.console import Console
+from torch import Tensor
+
+from ssmtl.checkpoint import load_checkpoint, load_optimizer, load_weights, put_weights, save_checkpoint
+from ssmtl.errors import CheckpointError, NonFiniteLossError, RecipeError
+from ssmtl.evaluate import SplitLoader, draw_pictures, evaluate, geometric_mean
+from ssmtl.failure import save_failure
+from ssmtl.keyed import key
+from ssmtl.loader import OpenSources, open_sources, training_loader
+from ssmtl.logs import RunLog
+from ssmtl.recipe import Recipe
+from ssmtl.runs import RunFolder
+from ssmtl.streams import StepSampler
+from ssmtl.train_step import TrainStep
+
+LOG_EVERY = 10
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, apart from what: nothing here changes the result of one process, except `precision`."""
+
+    devices: int = 1
+    accelerator: str = "auto"
+    precision: Precision = "32-true"
+    workers: int = 1
+    quiet: bool = False
+
+
+@dataclass
+class Progress:
+    """What a checkpoint remembers beside weights: finished steps, and the best validation score so far."""
+
+    step: int = 0
+    best: float = -math.inf
+    best_step: int = 0
+
+    def state(self) -> dict[str, Any]:
+        """Return a JSON value."""
+        return {"step": self.step, "best": self.best if math.isfinite(self.best) else None, "best_step": self.best_step}
+
+    @staticmethod
+    def read(state: dict[str, Any]) -> "Progress":
+        """Rebuild from `state`; raises CheckpointError for another shape."""
+        try:
+            best = -math.inf if state["best"] is None else float(state["best"])
+            return Progress(int(state["step"]), best, int(state["best_step"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the checkpoint's state {state} is not one of a run ({error}).") from error
+
+
+def train(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = False) -> bool:
+    """Train a recipe into a run folder and evaluate it; return False when Ctrl-C stopped it early (all is saved).
+
+    Raises SsmtlError subclasses for bad data, a damaged checkpoint, a full disk, or a loss that isn't finite.
+    """
+    if options.devices < 1:
+        raise RecipeError(f"the number of devices must be at least 1, got {options.devices}.")
+    sources = open_sources(recipe)
+    StepSampler(sources.groups(), recipe.seed, 0, 0, world=options.devices)  # refuse before other processes start
+    fabric = _fabric(options)
+    return _Trainer(sources, run, options, fabric, resume=resume).run()
+
+
+def _fabric(options: Options) -> Fabric:
+    strategy: Any = DDPStrategy(broadcast_buffers=False) if options.devices > 1 else "auto"
+    fabric = Fabric(
+        accelerator=options.accelerator, devices=options.devices, strategy=strategy, precision=options.precision
+    )
+    fabric.launch()
+    return fabric
+
+
+class _Trainer:
+    """One process's state while training."""
+
+    def __init__(self, sources: OpenSources, run: RunFolder, options: Options, fabric: Fabric, *, resume: bool) -> None:
+        recipe = sources.recipe
+        self.recipe, self.sources, self.run_folder, self.options, self.fabric = recipe, sources, run, options, fabric
+        self.main = fabric.is_global_zero
+        self.console = Console(stderr=True, quiet=options.quiet)
+        self.validation = self._split_loaders(recipe.validation)
+        self.test = self._split_loaders(recipe.test)
+        torch.manual_seed(key("weights", recipe.seed))
+        self.module = TrainStep(recipe)
+        self.progress = Progress()
+        self.optimizer = recipe.optimizer.build(self.module.student)
+        if resume:
+            self._load()
+        self.wrapped, self.wrapped_optimizer = fabric.setup(self.module, self.optimizer)
+        self.pending: list[tuple[int, dict[str, Tensor]]] = []
+
+    def run(self) -> bool:
+        """Train from where the progress stands to the last step, then test."""
+        log = RunLog(
+            self.run_folder.path,
+            step=self.progress.step,
+            steps=self.recipe.steps,
+            active=self.main,
+            console=self.console,
+        )
+        with log, _Interrupt() as interrupt:
+            if self.progress.step == 0:
+                self._save("last")
+            finished = self._loop(log, interrupt)
+            if finished:
+                self._finish(log)
+        return finished
+
+    def _split_loaders(self, splits: tuple[Any, ...]) -> list[SplitLoader]:
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        return [SplitLoader(self.recipe, s, rank=rank, world=world, workers=self.options.workers) for s in splits]
+
+    def _loop(self, log: RunLog, interrupt: "_Interrupt") -> bool:
+        recipe, batches = self.recipe, self._batches()
+        while self.progress.step < recipe.steps:
+            step = self.progress.step
+            lr = recipe.optimizer.lr * recipe.schedule.at(step, recipe.steps)
+            values = self._step(step, lr, batches)
+            self.progress.step = done = step + 1
+            self._watch(done, values, log, lr)
+            log.advance(done)
+            if done % recipe.eval_every == 0 or done == recipe.steps:
+                self._validate(log)
+            stopping = self._agreed(interrupt, done)
+            if done % recipe.checkpoint_every == 0 or done == recipe.steps or stopping:
+                self._save("last")
+            if stopping and done < recipe.steps:
+                return False
+        return True
+
+    def _batches(self) -> Iterator[Any]:
+        k = self.recipe.accumulate
+        return training_loader(
+            self.sources,
+            start=self.progress.step * k,
+            stop=self.recipe.steps * k,
+            rank=self.fabric.global_rank,
+            world=self.fabric.world_size,
+            workers=self.options.workers,
+            pin=self.fabric.device.type == "cuda",
+        )
+
+    def _step(self, step: int, lr: float, batches: Iterator[Any]) -> dict[str, Tensor]:
+        """One optimizer step: the mean of complete micro-steps, each with its own global counts."""
+        self.module.train()
+        values: dict[str, Tensor] = {}
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        micro_steps = self.recipe.accumulate
+        for micro in range(micro_steps):
+            batch = next(batches).to(self.fabric.device, non_blocking=True)
+            more = micro < micro_steps - 1
+            hold = self.fabric.no_backward_sync(self.wrapped) if more and self.fabric.world_size > 1 else nullcontext()
+            with hold:
+                loss, terms = self.wrapped(batch, step, micro)
+                self.fabric.backward(loss / micro_steps)
+            for name, value in terms.items():
+                values[name] = values.get(name, torch.zeros_like(value)) + value / micro_steps
+        if self.fabric.device.type == "cpu":
+            self._check([(step + 1, values)])
+        if self.recipe.clip is not None:
+            self.fabric.clip_gradients(self.wrapped, self.wrapped_optimizer, max_norm=self.recipe.clip)
+        self.wrapped_optimizer.step()
+        self.wrapped_optimizer.zero_grad(set_to_none=True)
+        self.module.update_teacher(step)
+        return values
+
+    def _watch(self, done: int, values: dict[str, Tensor], log: RunLog, lr: float) -> None:
+        """Look at the numbers now and then only: reading them waits for the device."""
+        self.pending.append((done, values))
+        due = done % LOG_EVERY == 0 or done == self.recipe.steps or done % self.recipe.eval_every == 0
+        if due or done % self.recipe.checkpoint_every == 0:
+            self._check(self.pending)
+            self.pending = []
+        if due:
+            log.train(done, {name: float(value) for name, value in values.items()}, lr)
+
+    def _check(self, recent: list[tuple[int, dict[str, Tensor]]]) -> None:
+        """Raise NonFiniteLossError for the first step whose terms aren't finite, with what is needed to look at it."""
+        for done, values in recent:
+            bad = [name for name, value in values.items() if name != "loss" and not math.isfinite(float(value))]
+            if bad:
+                folder = self.run_folder.path / f"failed_step_{done - 1:06d}"
+                if self.main:
+                    numbers = {name: float(value) for name, value in values.items()}
+                    save_failure(folder, self.sources, done - 1, numbers, self.module.student)
+                raise NonFiniteLossError(
+                    f"the term {bad[0]} became {float(values[bad[0]])} at step {done - 1}; its batch and weights are "
+                    f"in {folder}. Look there, then resume with a lower learning rate, a gradient clip, or precision "
+                    "32-true."
+                )
+
+    def _validate(self, log: RunLog) -> None:
+        if not self.validation:
+            return
+        scores: dict[str, float] = {}
+        for data in self.validation:
+            values = self._score(data)
+            log.evaluation("validation", self.progress.step, data.split.name, values, weights=self.recipe.evaluate)
+            scores |= values
+        score = geometric_mean(self.recipe, scores)
+        log.evaluation("validation", self.progress.step, "all", {"geometric_mean": score})
+        if score > self.progress.best:
+            self.progress.best, self.progress.best_step = score, self.progress.step
+            self._save("best")
+
+    def _score(self, data: SplitLoader) -> dict[str, float]:
+        model = self.module.student if self.recipe.evaluate == "student" else self.module.teacher
+        return evaluate(model, data, self.fabric.device)
+
+    def _finish(self, log: RunLog) -> None:
+        """Test the selected weights, and draw what they predict."""
+        if self.recipe.select == "best" and self.validation:
+            folder, _ = load_checkpoint(self.run_folder.checkpoint("best"))
+            put_weights(self.module.student, load_weights(folder, "student"), folder)
+            put_weights(self.module.teacher, load_weights(folder, "teacher"), folder)
+        model = self.module.student if self.recipe.evaluate == "student" else self.module.teacher
+        for data in self.test:
+            notes = {"checkpoint": self.recipe.select, "weights": self.recipe.evaluate}
+            log.evaluation("test", self.progress.step, data.split.name, self._score(data), **notes)
+        for data in self.test or self.validation:
+            if self.main:
+                draw_pictures(model, data, self.fabric.device, self.run_folder.path / "pictures")
+
+    def _agreed(self, interrupt: "_Interrupt", done: int) -> bool:
+        """Return if every process should stop; several processes ask each other only now and then."""
+        if self.fabric.world_size == 1:
+            return interrupt.seen
+        if done % LOG_EVERY:
+            return False
+        flag = torch.tensor(float(interrupt.seen), device=self.fabric.device)
+        dist.all_reduce(flag)
+        return bool(flag.item() > 0)
+
+    def _save(self, name: str) -> None:
+        if self.main:
+            optimizer: dict[str, Any] = {"optimizer": self.optimizer.state_dict()}
+            optimizer["precision"] = self.fabric.strategy.precision.state_dict()
+            save_checkpoint(
+                self.run_folder.checkpoint(name),
+                student=self.module.student,
+                teacher=self.module.teacher,
+                state=self.progress.state(),
+                optimizer=optimizer,
+            )
+        self.fabric.barrier()
+
+    def _load(self) -> None:
+        wanted = self.run_folder.checkpoint("last")
+        folder, state = load_checkpoint(wanted)
+        if folder != wanted and self.main:
+            self.console.print(f"checkpoint {wanted} is missing or damaged; going on from {folder}.", highlight=False)
+        self.progress = Progress.read(state)
+        put_weights(self.module.student, load_weights(folder, "student"), folder)
+        put_weights(self.module.teacher, load_weights(folder, "teacher"), folder)
+        saved = load_optimizer(folder)
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.fabric.strategy.precision.load_state_dict(saved["precision"])
+
+
+class _Interrupt:
+    """Turns the first Ctrl-C (or a polite kill) into a flag; the second one interrupts as usual."""
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def __enter__(self) -> "_Interrupt":
+        self.active = threading.current_thread() is threading.main_thread()
+        if self.active:
+            self.before = {s: signal.signal(s, self._notice) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.active:
+            for number, handler in self.before.items():
+                signal.signal(number, handler)
+
+    def _notice(self, number: int, frame: FrameType | None) -> None:
+        if self.seen:
+            raise KeyboardInterrupt
+        self.seen = True

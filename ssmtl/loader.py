@@ -1,0 +1,172 @@
+"""From sources to batches: tables opened once, labels hidden by the budget, samples decoded in worker processes."""
+
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch.utils.data import DataLoader, Dataset
+
+from ssmtl.batch import Batch, Sample
+from ssmtl.datasets.base import Reader, Table
+from ssmtl.datasets.cached import CachedTable
+from ssmtl.recipe import Recipe
+from ssmtl.streams import Coverage, Group, Ref, StepSampler
+from ssmtl.task import Target, Task
+
+CACHE_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class OpenSources:
+    """The recipe's sources, opened: tables end to end, and who serves, annotates and shows what."""
+
+    recipe: Recipe
+    tables: tuple[Table, ...]
+    coverage: Coverage
+    annotated: dict[str, Bool[np.ndarray, " n"]]
+
+    def groups(self) -> tuple[Group, ...]:
+        """Return the groups that every batch draws from."""
+        return self.recipe.streams.groups(self.coverage)
+
+
+def open_sources(recipe: Recipe) -> OpenSources:
+    """Open every source and apply the label budget; raises DataError with what is wrong on disk or in the budget."""
+    tables = tuple(CachedTable(source.reader.open(), CACHE_BYTES // len(recipe.sources)) for source in recipe.sources)
+    starts = tuple(int(n) for n in np.cumsum([0, *(len(table) for table in tables)]))
+    served: dict[str, Bool[np.ndarray, " n"]] = {}
+    annotated: dict[str, Bool[np.ndarray, " n"]] = {}
+    visible: dict[str, Bool[np.ndarray, " n"]] = {}
+    for name, task in recipe.tasks.items():
+        serves = [name in source.serves for source in recipe.sources]
+        pairs = list(zip(tables, serves, strict=True))
+        served[name] = np.concatenate([np.full(len(t), yes) for t, yes in pairs])
+        annotated[name] = np.concatenate([t.annotated(task.annotation) & yes for t, yes in pairs])
+        labels, classes = _labels(recipe, name, task, tables)
+        visible[name] = recipe.budget.visible(name, annotated[name], labels, classes)
+    names = tuple(source.name for source in recipe.sources)
+    return OpenSources(recipe, tables, Coverage(names, starts, served, visible), annotated)
+
+
+def _labels(
+    recipe: Recipe, name: str, task: Task, tables: Sequence[Table]
+) -> tuple[np.ndarray[tuple[int], np.dtype[np.int32]] | None, int]:
+    """Return class indices of a task over all sources, joined by class name; None for tasks without classes."""
+    if task.annotation != "label":
+        return None, 0
+    vocabulary: dict[str, int] = {}
+    parts = []
+    for source, table in zip(recipe.sources, tables, strict=True):
+        labels = table.labels() if name in source.serves else None
+        if labels is None:
+            parts.append(np.full(len(table), -1, np.int32))
+            continue
+        here = [vocabulary.setdefault(c.lower(), len(vocabulary)) for c in source.reader.classes("label")]
+        lookup = np.array([*here, -1], np.int32)
+        parts.append(lookup[labels])
+    return np.concatenate(parts), len(vocabulary)
+
+
+class Mixture(Dataset[tuple[Ref, int, Sample]]):
+    """All sources as one dataset, indexed by `Ref`."""
+
+    def __init__(self, sources: OpenSources) -> None:
+        self.tables, self.starts = sources.tables, sources.coverage.starts
+
+    def __getitem__(self, ref: Ref) -> tuple[Ref, int, Sample]:
+        source = int(np.searchsorted(self.starts, ref.row, side="right")) - 1
+        return ref, source, self.tables[source][ref.row - self.starts[source]]
+
+
+class Collator:
+    """Turns samples into a Batch: visible labels into targets, hidden ones into the audit, the rest into weight 0."""
+
+    def __init__(self, sources: OpenSources) -> None:
+        self.tasks = dict(sources.recipe.tasks)
+        self.classes = {
+            (index, name): source.reader.classes(task.annotation)
+            for index, source in enumerate(sources.recipe.sources)
+            for name, task in self.tasks.items()
+        }
+        self.coverage, self.annotated = sources.coverage, sources.annotated
+
+    def __call__(self, items: Sequence[tuple[Ref, int, Sample]]) -> Batch:
+        refs, sources, samples = zip(*items, strict=True)
+        rows = np.array([ref.row for ref in refs])
+        use = np.array([ref.use_labels for ref in refs])
+        labeled = {name: self.coverage.visible[name][rows] & use for name in self.tasks}
+        hidden = {name: self.annotated[name][rows] & ~labeled[name] for name in self.tasks}
+        return Batch(
+            images=torch.from_numpy(np.stack([sample.image for sample in samples])),
+            size=torch.tensor([sample.size for sample in samples]),
+            targets={name: self._targets(name, samples, sources, labeled[name]) for name in self.tasks},
+            audit={name: self._targets(name, samples, sources, hidden[name]) for name in self.tasks},
+            served={name: torch.from_numpy(self.coverage.served[name][rows]) for name in self.tasks},
+            labeled={name: torch.from_numpy(mask) for name, mask in labeled.items()},
+            sources=torch.tensor(sources),
+            positions=torch.tensor([ref.position for ref in refs]),
+            names=tuple(sample.name for sample in samples),
+        )
+
+    def _targets(
+        self, name: str, samples: Sequence[Sample], sources: Sequence[int], shown: Bool[np.ndarray, " b"]
+    ) -> Target:
+        task = self.tasks[name]
+        found = [
+            task.target(sample.annotations[task.annotation], self.classes[source, name]) if show else None
+            for sample, source, show in zip(samples, sources, shown, strict=True)
+        ]
+        return task.collate(found, samples[0].image.shape[-2:])
+
+
+def training_loader(
+    sources: OpenSources, *, start: int, stop: int, rank: int, world: int, workers: int, pin: bool
+) -> Iterator[Batch]:
+    """Return batches of the micro-steps in [start, stop), decoded ahead by `workers` processes."""
+    sampler = StepSampler(sources.groups(), sources.recipe.seed, start, stop, rank, world)
+    return iter(
+        DataLoader(
+            Mixture(sources),
+            batch_sampler=sampler,
+            collate_fn=Collator(sources),
+            num_workers=workers,
+            pin_memory=pin,
+            worker_init_fn=ignore_interrupts,
+        )
+    )
+
+
+def ignore_interrupts(_worker: int) -> None:
+    """Leave Ctrl-C to the main process, which saves before it stops."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+class Evaluated(Dataset[Sample]):
+    """A table as a dataset: every sample once."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, row: int) -> Sample:
+        return self.table[row]
+
+
+def targets_of(tasks: Mapping[str, Task], reader: Reader, samples: Sequence[Sample]) -> dict[str, Target]:
+    """Return each task's targets of evaluation samples; samples without the annotation have weight 0."""
+    size = samples[0].image.shape[-2:]
+    found = {}
+    for name, task in tasks.items():
+        classes = reader.classes(task.annotation)
+        each = [
+            task.target(sample.annotations[task.annotation], classes) if task.annotation in sample.annotations else None
+            for sample in samples
+        ]
+        found[name] = task.collate(each, size)
+    return found

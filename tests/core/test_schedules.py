@@ -1,0 +1,34 @@
+"""Schedules against the numbers of their equations."""
+
+import math
+
+import pytest
+
+from ssmtl.schedules import Constant, Cosine, FixMatchCosine, LinearRamp, Milestones, Poly, SigmoidRamp, StepDecay
+
+CASES = [
+    (Constant(0.3), 5, 10, 0.3),
+    (LinearRamp(0.4), 0, 100, 0.0),
+    (LinearRamp(0.4), 10, 100, 0.25),
+    (LinearRamp(0.4), 40, 100, 1.0),
+    (LinearRamp(0.0), 0, 100, 1.0),
+    (SigmoidRamp(0.1), 0, 100, 0.006737946999085467),  # exp(-5), not 0
+    (SigmoidRamp(0.1), 5, 100, 0.2865047968601901),  # exp(-5/4)
+    (SigmoidRamp(0.1), 10, 100, 1.0),
+    (Poly(0.9), 50, 100, 0.5358867312681466),  # 0.5 ** 0.9
+    (StepDecay(8), 7, 100, 1.0),
+    (StepDecay(8), 8, 100, 0.1),
+    (StepDecay(8, floor=0.01), 80, 100, 0.01),
+    (Milestones((1 / 3, 2 / 3)), 33, 100, 1.0),
+    (Milestones((1 / 3, 2 / 3)), 34, 100, 0.1),
+    (Milestones((1 / 3, 2 / 3), floor=0.05), 67, 100, 0.05),
+    (Cosine(), 50, 100, 0.5),
+    (Cosine(0.2), 100, 100, 0.2),
+    (FixMatchCosine(), 0, 100, 1.0),
+    (FixMatchCosine(), 100, 100, 0.19509032201612833),  # cos(7 pi / 16), never 0
+]
+
+
+@pytest.mark.parametrize(("schedule", "step", "steps", "expected"), CASES)
+def test_known_values(schedule, step, steps, expected):
+    assert math.isclose(schedule.at(step, steps), expected, rel_tol=1e-9, abs_tol=1e-12)

@@ -1,0 +1,117 @@
+"""Streams: permutations, epochs, groups, and one batch whatever the number of processes."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ssmtl.errors import DataError, RecipeError
+from ssmtl.streams import Coverage, Explicit, Group, Implicit, PerSource, StepSampler, draw, permute
+
+# Two sources: 6 films (4 diagnosed, 2 visible ... rows 0, 1) and 5 lung films (rows 6-10, masks visible on 6, 7, 8).
+FILMS, LUNGS = np.arange(11) < 6, np.arange(11) >= 6
+COVERAGE = Coverage(
+    sources=("films", "lungs"),
+    starts=(0, 6, 11),
+    served={"diagnosis": FILMS, "lungs": LUNGS},
+    visible={"diagnosis": np.isin(np.arange(11), [0, 1]), "lungs": np.isin(np.arange(11), [6, 7, 8])},
+)
+
+
+@given(st.integers(1, 5000), st.integers(0, 2**63))
+def test_permute_is_a_permutation(n, seed):
+    assert np.array_equal(np.sort(permute(np.arange(n), n, seed)), np.arange(n))
+
+
+def test_permutations_of_three_are_all_equally_likely():
+    counts = {}
+    for seed in range(6000):
+        order = tuple(permute(np.arange(3), 3, seed * 7919))
+        counts[order] = counts.get(order, 0) + 1
+    assert len(counts) == 6
+    assert max(counts.values()) < 1200
+    assert min(counts.values()) > 800
+
+
+@given(st.integers(1, 50), st.integers(1, 17), st.integers(0, 5))
+def test_every_epoch_visits_each_place_once(n, per_step, seed):
+    steps = -(-3 * n // per_step)
+    places = np.concatenate([draw(n, per_step, step, seed) for step in range(steps)])[: 3 * n]
+    for epoch in range(3):
+        assert np.array_equal(np.sort(places[epoch * n : (epoch + 1) * n]), np.arange(n))
+
+
+def test_epochs_are_shuffled_anew():
+    assert not np.array_equal(draw(40, 40, 0, 1), draw(40, 40, 1, 1))
+
+
+def test_a_step_far_away_needs_no_history():
+    assert draw(10_000_000, 8, 10**9, 3).shape == (8,)
+
+
+def test_per_source_separates_labeled_from_unlabeled():
+    groups = {g.name: g for g in PerSource(labeled=2, unlabeled=3).groups(COVERAGE)}
+    assert {name: g.pool.tolist() for name, g in groups.items()} == {
+        "films labeled": [0, 1],
+        "films unlabeled": [2, 3, 4, 5],
+        "lungs labeled": [6, 7, 8],
+        "lungs unlabeled": [9, 10],
+    }
+    assert [g.use_labels for g in groups.values()] == [True, False, True, False]
+
+
+def test_unlabeled_rows_of_some_sources_only():
+    names = [g.name for g in PerSource(unlabeled_from=("films",)).groups(COVERAGE)]
+    assert names == ["films labeled", "films unlabeled", "lungs labeled"]
+
+
+def test_a_fully_labeled_source_lends_its_images_with_labels_hidden():
+    full = Coverage(COVERAGE.sources, COVERAGE.starts, COVERAGE.served, COVERAGE.served)
+    group = {g.name: g for g in PerSource().groups(full)}["films unlabeled"]
+    assert group.pool.tolist() == [0, 1, 2, 3, 4, 5]
+    assert not group.use_labels
+
+
+def test_explicit_pools_follow_labeled_if():
+    labeled, unlabeled = Explicit(labeled_if="lungs").groups(COVERAGE)
+    assert labeled.pool.tolist() == [6, 7, 8]
+    assert len(unlabeled.pool) == 8
+    assert Explicit(labeled_if="all").groups(COVERAGE)[0].pool.tolist() == [0, 1, 6, 7, 8]
+    with pytest.raises(RecipeError, match="did you mean 'lungs'"):
+        Explicit(labeled_if="lung").groups(COVERAGE)
+
+
+def test_implicit_draws_from_everything():
+    (group,) = Implicit(batch=4).groups(COVERAGE)
+    assert len(group.pool) == 11
+
+
+def test_an_empty_pool_is_refused():
+    nothing = {"diagnosis": FILMS & False, "lungs": COVERAGE.visible["lungs"]}
+    coverage = Coverage(COVERAGE.sources, COVERAGE.starts, COVERAGE.served, nothing)
+    with pytest.raises(DataError, match="'films labeled' has nothing to draw from"):
+        PerSource().groups(coverage)
+
+
+GROUPS = (Group("a", np.arange(7), 4, True), Group("b", np.arange(100, 111), 6, False))
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_processes_together_hold_the_global_batch(world):
+    whole = StepSampler(GROUPS, seed=5, start=0, stop=20)
+    parts = [StepSampler(GROUPS, 5, 0, 20, rank, world) for rank in range(world)]
+    for step in range(20):
+        refs = sorted((ref for part in parts for ref in part.batch(step)), key=lambda ref: ref.position)
+        assert refs == whole.batch(step)
+        assert [ref.position for ref in refs] == list(range(10))
+
+
+def test_resuming_continues_the_sequence():
+    whole = list(StepSampler(GROUPS, 1, 0, 40))
+    assert list(StepSampler(GROUPS, 1, 17, 40)) == whole[17:]
+    assert len(StepSampler(GROUPS, 1, 17, 40)) == 23
+
+
+def test_an_uneven_split_is_refused():
+    with pytest.raises(RecipeError, match="'a' draws 4 rows a step, which can't be split evenly over 3"):
+        StepSampler(GROUPS, 0, 0, 1, 0, 3)
