@@ -16,8 +16,8 @@ from ssmtl.objective import Objective
 from ssmtl.strategies.base import Model, Need, Rows, Statistics
 from ssmtl.views.geometry import View
 
-RowIndex = Int64[Tensor, " n"]
-Mask = Bool[Tensor, " b"]
+RowIndex = Int64[Tensor, " _"]
+Mask = Bool[Tensor, " _"]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ IGNORE_INDEX = 255
 
 Prediction: TypeAlias = Any
 Target: TypeAlias = Any
-Annotation: TypeAlias = int | np.ndarray[Any, Any]
+Annotation: TypeAlias = int | np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True, slots=True)

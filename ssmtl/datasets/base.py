@@ -1,7 +1,7 @@
 """Readers open folders as tables; a table answers questions about labels without opening an image."""
 
 from abc import abstractmethod
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int32
@@ -13,6 +13,7 @@ from ssmtl.component import Component
 Side = Annotated[int, Field(ge=8, le=16384)]
 
 
+@runtime_checkable
 class Table(Protocol):
     """Samples in a fixed order, in columns: a million rows must cost megabytes, not objects."""
 

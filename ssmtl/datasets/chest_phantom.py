@@ -57,7 +57,7 @@ class ChestPhantom(Reader):
 
     Hospital "a" films adults on a steady machine; "b" films children with a portable one: tighter, harder in contrast,
     coarser in grain, with grid lines. Pneumonia is patchy, lies in the lungs and may swallow their edge. Normal films
-    have smooth haze in its place, and both have nodules, breasts, tubes and bowel, so that brightness alone says little.
+    have smooth haze in its place, and both have nodules, breasts, tubes and bowel: brightness alone says little.
     """
 
     samples: Annotated[int, Field(ge=1, le=100_000_000)] = 600

@@ -1,7 +1,7 @@
 """The contract of a strategy: what it needs predicted, and the losses that it makes of that."""
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -30,6 +30,7 @@ class Need(NamedTuple):
     bn: Statistics = "update"
 
 
+@runtime_checkable
 class Step(Protocol):
     """One task's window on one training step. Rows keep the order of the batch."""
 

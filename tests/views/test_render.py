@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unchecked import unchecked
 
 from ssmtl.keyed import key
 from ssmtl.views.geometry import Geometry, between, move_labels, move_soft
@@ -236,7 +237,7 @@ def test_joined_views_are_the_views_in_order():
 
 def test_wrong_images_are_refused_in_a_sentence():
     draw = identity().sample(0, np.arange(2), (8, 8))
-    with pytest.raises(ValueError, match=r"must be uint8 with levels 0..255, got torch.float32"):
+    with pytest.raises(ValueError, match=r"must be uint8 with levels 0..255, got torch.float32"), unchecked():
         render(torch.rand(2, 1, 8, 8), whole(torch.rand(2, 1, 8, 8)), draw)
     with pytest.raises(ValueError, match=r"\(2, 1, 8, 9\) don't fit .* \(2, 8, 8\): sample the policy"):
         render(images_of(2, 1, (8, 9)), whole(images_of(2, 1, (8, 9))), draw)
