@@ -32,6 +32,7 @@ from ssmtl import (
     Teacher,
     Views,
 )
+from ssmtl.datasets.base import Reader
 from ssmtl.datasets.chest import chest_study
 from ssmtl.views.presets import identity, multimix_strong, multimix_weak
 from ssmtl_tasks import Classification, Dice, Segmentation
@@ -141,9 +142,10 @@ def recipe(
     )
 
 
-def _scored(tasks: tuple[str, ...], what: str, films: object, lungs: object) -> tuple[Split, ...]:
+def _scored(tasks: tuple[str, ...], what: str, films: Reader | None, lungs: Reader | None) -> tuple[Split, ...]:
     readers = {"diagnosis": films, "lungs": lungs}
-    return tuple(Split(f"{task} {what}", readers[task], tasks=(task,)) for task in tasks)
+    there = [(task, reader) for task, reader in readers.items() if task in tasks and reader is not None]
+    return tuple(Split(f"{task} {what}", reader, tasks=(task,)) for task, reader in there)
 
 
 DEVIATIONS = (

@@ -17,16 +17,19 @@ Split = Literal["train", "val", "test"]
 
 
 class ChestStudy(NamedTuple):
-    """Readers for diagnosis (films) and segmentation (lungs): training, validation, test, and other hospitals."""
+    """Readers for diagnosis (films) and segmentation (lungs): training, validation, test, and other hospitals.
+
+    The films of another hospital are None where the data folder doesn't hold them.
+    """
 
     films: Reader
     films_validation: Reader
     films_test: Reader
-    films_cross: Reader
+    films_cross: Reader | None
     lungs: Reader
     lungs_validation: Reader
     lungs_test: Reader
-    lungs_cross: Reader
+    lungs_cross: Reader | None
     original: bool
     """True when these are the published data sets, in their original layouts."""
 
@@ -34,8 +37,9 @@ class ChestStudy(NamedTuple):
 def chest_study(data: Path | None, canvas: Canvas, seed: int = 0) -> ChestStudy:
     """Return the study's readers for what `data` holds.
 
-    None: phantoms of two hospitals. A folder with `cxr/` and `cxr_cross/`: plain class and mask folders. A folder with
-    `chest_xray/`, `JSRT/`, `MontgomerySet/` and `ChestX-ray14/`: the original layouts. Raises DataError for any other.
+    None: phantoms of two hospitals. A folder with `cxr/` (and `cxr_cross/`, for other hospitals): plain class and mask
+    folders. A folder with `chest_xray/` and `JSRT/` (and `ChestX-ray14/`, `MontgomerySet/`): the original layouts.
+    Raises DataError for any other.
     """
     if data is None:
         return phantom_study(canvas, seed)
@@ -77,25 +81,26 @@ def _plain(data: Path, canvas: Canvas) -> ChestStudy:
         films=ClassFolders(films, canvas=canvas),
         films_validation=ClassFolders(films, split="val", canvas=canvas),
         films_test=ClassFolders(films, split="test", canvas=canvas),
-        films_cross=ClassFolders(cross, split="all", canvas=canvas),
+        films_cross=ClassFolders(cross, split="all", canvas=canvas) if cross.is_dir() else None,
         lungs=MaskFolder(lungs, canvas=canvas),
         lungs_validation=MaskFolder(lungs, split="val", canvas=canvas),
         lungs_test=MaskFolder(lungs, split="test", canvas=canvas),
-        lungs_cross=MaskFolder(montgomery, split="all", canvas=canvas),
+        lungs_cross=MaskFolder(montgomery, split="all", canvas=canvas) if montgomery.is_dir() else None,
         original=False,
     )
 
 
 def _original(data: Path, canvas: Canvas) -> ChestStudy:
     films, lungs = data / "chest_xray", data / "JSRT"
+    nih, montgomery = data / "ChestX-ray14", data / "MontgomerySet"
     return ChestStudy(
         films=CheX(films, canvas=canvas),
         films_validation=CheX(films, split="val", canvas=canvas),
         films_test=CheX(films, split="test", canvas=canvas),
-        films_cross=NIHChestXray(data / "ChestX-ray14", canvas=canvas),
+        films_cross=NIHChestXray(nih, canvas=canvas) if nih.is_dir() else None,
         lungs=JSRT(lungs, canvas=canvas),
         lungs_validation=JSRT(lungs, split="val", canvas=canvas),
         lungs_test=JSRT(lungs, split="test", canvas=canvas),
-        lungs_cross=Montgomery(data / "MontgomerySet", canvas=canvas),
+        lungs_cross=Montgomery(montgomery, canvas=canvas) if montgomery.is_dir() else None,
         original=True,
     )
