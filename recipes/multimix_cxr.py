@@ -59,6 +59,7 @@ METHODS = {
     "umtl-ssl-s": Method("UMTL-SSL-S", consistency=True, bridge=True),
     "multimix": Method("MultiMix", consistency=True, bridge=True, matching=True),
 }
+PUBLISHED_KEYS = {"diagnosis": "n_cls_labels", "lungs": "n_seg_labels"}
 MethodName = Literal["enc", "enc-ssl", "u-net", "umtl", "umtl-s", "umtl-ssl", "umtl-ssl-s", "multimix"]
 Labels = int | Literal["full"]
 
@@ -135,7 +136,7 @@ def recipe(
         published=Published(
             paper="multimix-melba",
             method=chosen.paper_name,
-            setting=(("n_cls_labels", diagnosis_labels), ("n_seg_labels", lung_labels)),
+            setting=tuple((PUBLISHED_KEYS[objective.task.name], n) for _, objective, _, n in used),
             same_data=study.original,
         ),
         deviations=DEVIATIONS,

@@ -16,6 +16,7 @@ from ssmtl.report.records import Record, Run, read_run
 COLLECTION = ("kind", "root", "hospital")
 """Fields of a reader that say which collection of images it reads, as opposed to which part of it."""
 
+ELSEWHERE = "published, on other data"
 ABBREVIATIONS = {"auc": "AUC", "dice": "Dice", "f1": "F1", "iou": "IoU", "jaccard": "Jaccard", "ssim": "SSIM"}
 
 
@@ -124,7 +125,7 @@ def _split_table(run: Run, split: str, scored: Mapping[tuple[str, str], Record],
         columns=_columns(scored),
         lines=tuple(lines),
         source=_source(reference),
-        published_title="published" if reference is None or reference.same_data else "published, on other data",
+        published_title="published" if reference is None or reference.same_data else ELSEWHERE,
         warnings=tuple(warnings),
         footnotes=tuple(footnotes),
     )
@@ -226,15 +227,16 @@ def _source(reference: Reference | None) -> str:
 
 
 def _sentences(tables: Sequence[SplitTable]) -> list[str]:
-    """Return what a reader of the terminal table must know, each sentence once."""
+    """Return what a reader of the terminal table must know, in short; the page says it per cell."""
+    elsewhere = [table for table in tables if table.published_title == ELSEWHERE]
     found = [
-        *(sentence for table in tables for sentence in table.warnings),
+        *(sentence for table in tables if table not in elsewhere for sentence in table.warnings),
+        *(sentence for table in elsewhere for sentence in table.warnings[:-1]),
         *(f"Published: {table.source}." for table in tables if table.source),
-        *(
-            f"{table.split}, {line.metric}: {table.footnotes[note - 1]}"
-            for table in tables
-            for line in table.lines
-            for note in line.notes
-        ),
     ]
+    if elsewhere:
+        found.append("The published numbers are from other data: for orientation, not a comparison.")
+    doubtful = sum(bool(line.notes) for table in tables for line in table.lines)
+    if doubtful:
+        found.append(f"{doubtful} published numbers come with a doubt or a remark; report.html says which.")
     return list(dict.fromkeys(found))
