@@ -2,39 +2,63 @@
 
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from ssmtl.commands.recipes import shipped_recipes
-from ssmtl.component import kinds
+from ssmtl.commands.recipes import shipped_recipes, summary
+from ssmtl.component import kinds, mistakes
 from ssmtl.errors import SsmtlError
 
 USER_ERROR = 2
 DEBUG = "--debug"
-GROUPS = ("tasks", "strategies", "readers", "encoders", "heads", "losses", "schedules", "streams", "optimizers")
+GROUPS = (
+    "tasks",
+    "strategies",
+    "readers",
+    "streams",
+    "policies",
+    "models",
+    "encoders",
+    "heads",
+    "losses",
+    "schedules",
+    "optimizers",
+)
+
+Checkpoint = Literal["last", "best"]
+Weights = Literal["student", "teacher"]
 
 app = App(
     name="ssmtl",
+    version=lambda: version("ssmtl"),
     help="Train one vision model for several tasks when most images lack most labels.",
-    help_epilogue="Start here: ssmtl run multimix_cxr --steps 100. Any command explains itself with --help; --debug "
-    "shows the traceback of an error.",
+    help_epilogue="""\
+Start here, without any data:
+
+    ssmtl run multimix_cxr --steps 100 --out runs/first
+
+    ssmtl predict runs/first FILM.png
+
+Every command explains itself with --help; --debug shows the traceback of an error.""",
     result_action="return_value",
-    help_format="plaintext",
+    help_format="markdown",
 )
 
 
-@app.command(name="run")
-def run_help(recipe: str) -> int:
-    """Train a recipe: `ssmtl run RECIPE [flags]`, then test it and write its report.
+@app.command(name="run", help_epilogue="Example: ssmtl run multimix_cxr --data DIR --lung-labels 10 --out runs/first")
+def run_help(recipe: str, /) -> int:
+    """Train a recipe, test it, and write its report.
 
-    RECIPE is a Python file with a function `recipe`, or the name of one that comes with ssmtl (see `ssmtl list`). Its
-    arguments become flags: `ssmtl run multimix_cxr --help` shows them, beside those that every recipe has: --out,
-    --steps, --eval-every, --checkpoint-every, --devices, --precision, --workers, --resume, --quiet.
+    RECIPE is a Python file with a function `recipe`, or the name of one that comes with ssmtl: see `ssmtl list`. The
+    function's arguments become flags; `ssmtl run multimix_cxr --help` shows them beside those that every recipe has:
+    --out, --steps, --eval-every, --checkpoint-every, --devices, --precision, --workers, --resume and --quiet.
 
     Args:
         recipe: A recipe's file or name.
@@ -42,15 +66,18 @@ def run_help(recipe: str) -> int:
     return _run([recipe])
 
 
-@app.command(name="eval")
+@app.command(name="eval", help_epilogue="Example: ssmtl eval runs/first --checkpoint best")
 def evaluate(
     run: Path,
+    /,
     *,
-    checkpoint: Literal["last", "best"] | None = None,
-    weights: Literal["student", "teacher"] | None = None,
+    checkpoint: Checkpoint | None = None,
+    weights: Weights | None = None,
     data: Path | None = None,
 ) -> int:
-    """Score a run's weights on its test splits; needs the run folder only, never a recipe file.
+    """Score a run's weights on its test splits, and write evaluation.json.
+
+    Needs the run folder and the data, never a recipe file.
 
     Args:
         run: The run folder.
@@ -63,15 +90,18 @@ def evaluate(
     return evaluate_run(run, checkpoint, weights, data)
 
 
-@app.command
+@app.command(help_epilogue="Example: ssmtl predict runs/first films/ extra.jpg --out predictions")
 def predict(
     run: Path,
+    /,
     *images: Path,
     out: Path | None = None,
-    checkpoint: Literal["last", "best"] | None = None,
-    weights: Literal["student", "teacher"] | None = None,
+    checkpoint: Checkpoint | None = None,
+    weights: Weights | None = None,
 ) -> int:
     """Apply a run's model to images: predictions.csv, and masks and overlays as PNG files.
+
+    Masks have the size of their image: 0 and 255, or class indices where a task has several classes.
 
     Args:
         run: The run folder.
@@ -86,7 +116,7 @@ def predict(
 
 
 @app.command
-def report(run: Path) -> int:
+def report(run: Path, /) -> int:
     """Write report.html of a run folder again, and print its table.
 
     Args:
@@ -101,26 +131,33 @@ def report(run: Path) -> int:
     return 0
 
 
-@app.command
-def compare(*runs: Path) -> int:
+@app.command(help_epilogue='Example: ssmtl compare runs/*/ --baseline "multimix_cxr umtl" --json comparison.json')
+def compare(
+    *runs: Path, baseline: str | None = None, json_file: Annotated[Path | None, Parameter(name="--json")] = None
+) -> int:
     """Compare runs over seeds: mean and standard deviation per recipe name and test metric.
 
     Args:
         runs: Run folders; those with the same recipe name are taken as seeds of one variant.
+        baseline: Recipe name whose runs the others are compared with, seed by seed.
+        json_file: Write the same numbers there, every seed's among them.
     """
     from ssmtl.commands.evaluation import compare_runs
 
-    return compare_runs(runs)
+    return compare_runs(runs, baseline, json_file)
 
 
 @app.command(name="list")
 def list_() -> int:
-    """List recipes and every installed component that recipes are made of."""
-    table = Table(title="ssmtl", show_header=False)
-    table.add_row("recipes", ", ".join(shipped_recipes()))
+    """List recipes, and every installed component that recipes are made of."""
+    recipes = Table("name", "what it does", title="recipes: ssmtl run NAME", title_justify="left")
+    for name, path in shipped_recipes().items():
+        recipes.add_row(name, summary(path))
+    components = Table("group", "names", title="components of recipes, from every installed package")
+    components.title_justify = "left"
     for group in GROUPS:
-        table.add_row(group, ", ".join(kinds(group)))
-    Console().print(table)
+        components.add_row(group, ", ".join(kinds(group)))
+    Console().print(recipes, components)
     return 0
 
 
@@ -138,7 +175,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         starts_recipe = tokens[:1] == ["run"] and len(tokens) > 1 and not tokens[1].startswith("-")
         code = _run(tokens[1:]) if starts_recipe else app(tokens, exit_on_error=False, print_error=False)
-    except (SsmtlError, CycloptsError, ValidationError) as error:
+    except (SsmtlError, CycloptsError, ValidationError, OSError) as error:
         if debug:
             raise
         _say(_sentence(error))
@@ -155,15 +192,14 @@ def _say(sentence: str) -> None:
 
 
 def _sentence(error: Exception) -> str:
-    """Return an error's text for people; a validation error becomes a line per mistake, with its place."""
-    if not isinstance(error, ValidationError):
-        return str(error).replace("[", r"\[")
-    lines = []
-    for mistake in error.errors():
-        place = ".".join(str(part) for part in mistake["loc"])
-        text = mistake["msg"].removeprefix("Value error, ")
-        lines.append(f"{error.title}{'.' if place else ''}{place}: {text}")
-    return "\n".join(lines).replace("[", r"\[")
+    """Return an error's text for people."""
+    if isinstance(error, ValidationError):
+        return escape(f"{mistakes(error)}.")
+    if isinstance(error, OSError) and not isinstance(error, SsmtlError):
+        place = f" {error.filename}" if error.filename else ""
+        reason = error.strerror or str(error)
+        return escape(f"the file system refused{place}: {reason}; free some space, or check path and permissions.")
+    return escape(str(error))
 
 
 if __name__ == "__main__":

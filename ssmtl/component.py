@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, ClassVar, Self, cast
 
-from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
 from ssmtl.errors import RecipeError, nearest
@@ -125,3 +125,14 @@ def walk(value: Any) -> list[Component]:
         return []
     inner = [part for name in type(value).model_fields for part in walk(getattr(value, name))]
     return [value, *inner]
+
+
+def mistakes(error: ValidationError) -> str:
+    """Return a validation error's text for people: each mistake with its place, alternatives joined by "or"."""
+    found: dict[str, list[str]] = {}
+    for mistake in error.errors():
+        # A union puts the member it tried into the place, such as "literal['full']".
+        parts = (str(part) for part in mistake["loc"])
+        place = ".".join((error.title, *(part for part in parts if part.replace("_", "").isalnum())))
+        found.setdefault(place, []).append(mistake["msg"].removeprefix("Value error, "))
+    return "; ".join(f"{place}: {', or '.join(texts)}" for place, texts in found.items())

@@ -21,10 +21,11 @@ import torch
 import torch.distributed as dist
 from lightning.fabric import Fabric
 from lightning.fabric.strategies.ddp import DDPStrategy
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 from torch import Tensor
 
-from ssmtl.checkpoint import load_checkpoint, load_optimizer, load_weights, put_weights, save_checkpoint
+from ssmtl.checkpoint import load_optimizer, load_weights, put_weights, save_checkpoint
 from ssmtl.errors import CheckpointError, NonFiniteLossError, RecipeError
 from ssmtl.evaluate import SplitLoader, draw_pictures, evaluate, geometric_mean
 from ssmtl.failure import save_failure
@@ -80,6 +81,8 @@ def train(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fa
     """
     if options.devices < 1:
         raise RecipeError(f"the number of devices must be at least 1, got {options.devices}.")
+    if options.workers < 0:
+        raise RecipeError(f"the number of workers must be at least 0, got {options.workers}.")
     sources = open_sources(recipe)
     StepSampler(sources.groups(), recipe.seed, 0, 0, world=options.devices)  # refuse before other processes start
     fabric = _fabric(options)
@@ -88,9 +91,14 @@ def train(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fa
 
 def _fabric(options: Options) -> Fabric:
     strategy: Any = DDPStrategy(broadcast_buffers=False) if options.devices > 1 else "auto"
-    fabric = Fabric(
-        accelerator=options.accelerator, devices=options.devices, strategy=strategy, precision=options.precision
-    )
+    try:
+        fabric = Fabric(
+            accelerator=options.accelerator, devices=options.devices, strategy=strategy, precision=options.precision
+        )
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
+        raise RecipeError(
+            f"this machine can't train on {options.devices} device(s) with precision {options.precision}: {error}"
+        ) from error
     fabric.launch()
     return fabric
 
@@ -123,6 +131,8 @@ class _Trainer:
             active=self.main,
             console=self.console,
         )
+        if self.main:
+            self.run_folder.working(self._device(), self.recipe.steps)
         with log, _Interrupt() as interrupt:
             if self.progress.step == 0:
                 self._save("last")
@@ -130,6 +140,12 @@ class _Trainer:
             if finished:
                 self._finish(log)
         return finished
+
+    def _device(self) -> str:
+        """Return what the run trains on, for people: the GPU's name or "cpu", and how many processes."""
+        device, world = self.fabric.device, self.fabric.world_size
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        return name if world == 1 else f"{world} x {name}"
 
     def _split_loaders(self, splits: tuple[Any, ...]) -> list[SplitLoader]:
         rank, world = self.fabric.global_rank, self.fabric.world_size
@@ -211,8 +227,8 @@ class _Trainer:
                     save_failure(folder, self.sources, done - 1, numbers, self.module.student)
                 raise NonFiniteLossError(
                     f"the term {bad[0]} became {float(values[bad[0]])} at step {done - 1}; its batch and weights are "
-                    f"in {folder}. Look there, then resume with a lower learning rate, a gradient clip, or precision "
-                    "32-true."
+                    f"in {folder}, and the last checkpoint is untouched. Start again with a lower learning rate, a "
+                    "gradient clip, or precision 32-true."
                 )
 
     def _validate(self, log: RunLog) -> None:
@@ -236,7 +252,7 @@ class _Trainer:
     def _finish(self, log: RunLog) -> None:
         """Test the selected weights, and draw what they predict."""
         if self.recipe.select == "best" and self.validation:
-            folder, _ = load_checkpoint(self.run_folder.checkpoint("best"))
+            folder, _ = self.run_folder.good_checkpoint("best")
             put_weights(self.module.student, load_weights(folder, "student"), folder)
             put_weights(self.module.teacher, load_weights(folder, "teacher"), folder)
         model = self.module.student if self.recipe.evaluate == "student" else self.module.teacher
@@ -258,6 +274,13 @@ class _Trainer:
         return bool(flag.item() > 0)
 
     def _save(self, name: str) -> None:
+        """Write a checkpoint, unless weights aren't finite, which the loss would show only a step later."""
+        bad = [name for name, value in self.module.student.named_parameters() if not value.isfinite().all()]
+        if bad:
+            raise NonFiniteLossError(
+                f"the weights {bad[0]} are no longer finite after step {self.progress.step - 1}, so that it was not "
+                "saved; the last checkpoint is untouched. Start again with a lower learning rate or a gradient clip."
+            )
         if self.main:
             optimizer: dict[str, Any] = {"optimizer": self.optimizer.state_dict()}
             optimizer["precision"] = self.fabric.strategy.precision.state_dict()
@@ -271,10 +294,7 @@ class _Trainer:
         self.fabric.barrier()
 
     def _load(self) -> None:
-        wanted = self.run_folder.checkpoint("last")
-        folder, state = load_checkpoint(wanted)
-        if folder != wanted and self.main:
-            self.console.print(f"checkpoint {wanted} is missing or damaged; going on from {folder}.", highlight=False)
+        folder, state = self.run_folder.good_checkpoint("last")
         self.progress = Progress.read(state)
         put_weights(self.module.student, load_weights(folder, "student"), folder)
         put_weights(self.module.teacher, load_weights(folder, "teacher"), folder)

@@ -10,11 +10,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils._pytree import tree_map
-from torch.utils.data import DataLoader, Subset
 
 from ssmtl.datasets.cached import CachedTable
 from ssmtl.errors import DataError
-from ssmtl.loader import CACHE_BYTES, Evaluated, ignore_interrupts, targets_of
+from ssmtl.loader import CACHE_BYTES, Evaluated, batch_loader, delivered, targets_of
 from ssmtl.models.multitask import MultiTaskModel
 from ssmtl.models.saliency_bridge import saliency
 from ssmtl.pictures import heat, save_png, to_rgb
@@ -22,6 +21,7 @@ from ssmtl.recipe import Recipe, Split
 from ssmtl.task import Target, Task
 
 ROWS = 16
+PICTURE_SIDE = 256
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,12 @@ class SplitLoader:
                     "point it at annotated data, or take the task out of its `tasks`."
                 )
         self.table = table
-        self.loader: DataLoader[Any] = DataLoader(
-            Subset(Evaluated(table), range(rank, len(table), world)),
-            batch_size=ROWS,
-            collate_fn=self._collate,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            worker_init_fn=ignore_interrupts,
-        )
+        mine = range(rank, len(table), world)
+        batches = [mine[first : first + ROWS] for first in range(0, len(mine), ROWS)]
+        self.loader = batch_loader(Evaluated(table), self._collate, batches, workers=workers, persistent=True)
 
     def __iter__(self) -> Iterator[EvaluationBatch]:
-        return iter(self.loader)
+        return delivered(self.loader)
 
     def _collate(self, samples: list[Any]) -> EvaluationBatch:
         return EvaluationBatch(
@@ -117,16 +112,22 @@ def draw_pictures(
     written = []
     for name, task in data.tasks.items():
         for index, row in enumerate(rows):
-            target = tree_map(lambda part, i=index: part[i], batch.targets[name])
+            target = tree_map(lambda part, i=index: _enlarged(part[i]), batch.targets[name])
             pred = tree_map(lambda part, i=index: part[i].cpu(), outputs[name])
-            picture = task.draw(to_rgb(batch.images[index]), target, pred)
+            picture = task.draw(to_rgb(_enlarged(batch.images[index])), target, pred)
             written.append(save_png(picture, folder / f"{data.split.name}--{name}--{row:05d}.png"))
         if task.annotation == "label":
             maps = _saliency(model, batch.images.to(device), name).cpu()
             for index, row in enumerate(rows):
-                picture = heat(to_rgb(batch.images[index]), maps[index])
+                picture = heat(to_rgb(_enlarged(batch.images[index])), _enlarged(maps[index]))
                 written.append(save_png(picture, folder / f"{data.split.name}--{name} saliency--{row:05d}.png"))
     return written
+
+
+def _enlarged(part: Tensor) -> Tensor:
+    """Repeat the pixels of a small image or map, so that outlines and letters on it stay thin."""
+    zoom = max(1, PICTURE_SIDE // max(part.shape[-2:])) if part.ndim >= 2 else 1
+    return part.repeat_interleave(zoom, -2).repeat_interleave(zoom, -1) if zoom > 1 else part
 
 
 def _saliency(model: MultiTaskModel, images: UInt8[Tensor, "n c h w"], task: str) -> Float[Tensor, "n 1 h w"]:

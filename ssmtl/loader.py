@@ -1,8 +1,10 @@
 """From sources to batches: tables opened once, labels hidden by the budget, samples decoded in worker processes."""
 
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from ssmtl.batch import Batch, Sample
 from ssmtl.datasets.base import Reader, Table
 from ssmtl.datasets.cached import CachedTable
+from ssmtl.errors import SsmtlError
 from ssmtl.recipe import Recipe
 from ssmtl.streams import Coverage, Group, Ref, StepSampler
 from ssmtl.task import Target, Task
@@ -127,16 +130,59 @@ def training_loader(
 ) -> Iterator[Batch]:
     """Return batches of the micro-steps in [start, stop), decoded ahead by `workers` processes."""
     sampler = StepSampler(sources.groups(), sources.recipe.seed, start, stop, rank, world)
-    return iter(
-        DataLoader(
-            Mixture(sources),
-            batch_sampler=sampler,
-            collate_fn=Collator(sources),
-            num_workers=workers,
-            pin_memory=pin,
-            worker_init_fn=ignore_interrupts,
-        )
+    return delivered(batch_loader(Mixture(sources), Collator(sources), sampler, workers=workers, pin=pin))
+
+
+class Batches(Dataset[Any]):
+    """Complete batches, each asked for by the list of its rows.
+
+    What a user can repair comes back as a value: an exception that leaves a worker process would reach the user buried
+    in the text of that process's traceback.
+    """
+
+    def __init__(self, samples: Dataset[Any], collate: Callable[[list[Any]], Any]) -> None:
+        self.samples, self.collate = samples, collate
+
+    def __getitem__(self, rows: Sequence[Any]) -> Any:
+        try:
+            return self.collate([self.samples[row] for row in rows])
+        except SsmtlError as error:
+            error.add_note(traceback.format_exc())
+            return error
+
+
+def batch_loader(
+    samples: Dataset[Any],
+    collate: Callable[[list[Any]], Any],
+    rows: Iterable[Sequence[Any]],
+    *,
+    workers: int,
+    pin: bool = False,
+    persistent: bool = False,
+) -> DataLoader[Any]:
+    """Return a loader of the batches whose rows are listed; read it through `delivered`."""
+    return DataLoader(
+        Batches(samples, collate),
+        batch_size=None,
+        sampler=rows,
+        collate_fn=_unchanged,
+        num_workers=workers,
+        pin_memory=pin,
+        persistent_workers=persistent and workers > 0,
+        worker_init_fn=ignore_interrupts,
     )
+
+
+def delivered(batches: Iterable[Any]) -> Iterator[Any]:
+    """Yield batches; raises the SsmtlError that stands in the place of one."""
+    for batch in batches:
+        if isinstance(batch, SsmtlError):
+            raise batch
+        yield batch
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch
 
 
 def ignore_interrupts(_worker: int) -> None:

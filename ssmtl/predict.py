@@ -1,6 +1,7 @@
 """Images in, files out: classes as a CSV row, masks and overlays as PNG files in the size of the source image."""
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +31,8 @@ Weights = Literal["student", "teacher"] | None
 def predict_files(run: Path, paths: Sequence[Path], out: Path, checkpoint: Checkpoint, weights: Weights) -> int:
     """Write `predictions.csv`, `masks/` and `overlays/` for image files or folders of them; return the exit code.
 
+    A row of the CSV names the file, the stem of its pictures ("output"), and per task its answer with probabilities, or
+    the share of its area that is foreground. Masks hold 0 and 255, or class indices where a task has several.
     An image that can't be read is reported and skipped; the exit code is 2 then, with all others written.
     """
     files = list(_images(paths))
@@ -37,19 +40,19 @@ def predict_files(run: Path, paths: Sequence[Path], out: Path, checkpoint: Check
     recipe = folder.recipe()
     model, recipe, state = folder.model(checkpoint or recipe.select, weights or recipe.evaluate)
     console = Console(stderr=True)
-    console.print(f"weights of step {state['step']} from {state['folder']}", highlight=False)
+    console.print(f"weights of step {state['step']} from {state['folder']}", highlight=False, soft_wrap=True)
     rows: list[dict[str, Any]] = []
     failed = 0
-    for path in track(files, description="predicting", console=console):
+    for path, stem in track(list(zip(files, _stems(files), strict=True)), description="predicting", console=console):
         try:
             image = decode_image(path, alpha="over_black")
         except DataError as error:
-            console.print(f"skipped: {error}", highlight=False)
+            console.print(f"skipped: {error}", highlight=False, soft_wrap=True, markup=False)
             failed += 1
             continue
-        rows.append({"file": str(path), **_predict_one(model, recipe, image, out, _stem(path, files))})
+        rows.append({"file": str(path), "output": stem, **_predict_one(model, recipe, image, out, stem)})
     _write_csv(out / "predictions.csv", rows)
-    console.print(f"{len(rows)} of {len(files)} images: {out}", highlight=False)
+    console.print(f"{len(rows)} of {len(files)} images: {out}", highlight=False, soft_wrap=True)
     return 2 if failed else 0
 
 
@@ -68,10 +71,20 @@ def _images(paths: Sequence[Path]) -> Iterator[Path]:
             raise DataError(f"there is no file or folder {path}; check the path.")
 
 
-def _stem(path: Path, files: Sequence[Path]) -> str:
-    """Name the output after the file; where two files share a name, add a number."""
-    twins = [file for file in files if file.stem == path.stem]
-    return path.stem if len(twins) == 1 else f"{path.stem}-{twins.index(path) + 1}"
+def _stems(files: Sequence[Path]) -> list[str]:
+    """Name outputs after their files; where several share a name, the later ones get a number that is free."""
+    taken = {file.stem for file in files}
+    number: Counter[str] = Counter()
+    stems = []
+    for file in files:
+        stem = name = file.stem
+        number[name] += 1
+        if number[name] > 1:
+            while (stem := f"{name}-{number[name]}") in taken:
+                number[name] += 1
+            taken.add(stem)
+        stems.append(stem)
+    return stems
 
 
 def _predict_one(model: MultiTaskModel, recipe: Recipe, image: Image.Image, out: Path, stem: str) -> dict[str, Any]:
@@ -88,7 +101,7 @@ def _predict_one(model: MultiTaskModel, recipe: Recipe, image: Image.Image, out:
         (answer,) = task.decode(outputs[name], [size])
         if task.annotation == "mask":
             mask = torch.from_numpy(answer)
-            visible = 255 // max(1, int(mask.max()))
+            visible = 255 if len(getattr(task, "classes", ())) == 1 else 1  # class indices where there are several
             save_png((mask * visible)[None], out / "masks" / f"{stem}--{name}.png")
             row[f"{name}_area"] = f"{float((mask > 0).float().mean()):.4f}"
             nothing = tree_map(lambda part: part[0], task.collate([None], size))

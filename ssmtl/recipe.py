@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from ssmtl.budget import LabelBudget
-from ssmtl.component import Component, plugins
+from ssmtl.component import Component, mistakes, plugins
 from ssmtl.datasets.base import Reader
 from ssmtl.errors import CheckpointError, RecipeError, nearest
 from ssmtl.models.multitask import Model
@@ -206,7 +206,8 @@ def read_recipe(path: Path) -> Recipe:
         return Recipe.model_validate(fields)
     except ValueError as error:
         wanted = ", ".join(sorted(set(needed.values())))
-        raise CheckpointError(f"{path} can't be rebuilt (it was written with {wanted}): {error}") from error
+        reason = mistakes(error) if isinstance(error, ValidationError) else error
+        raise CheckpointError(f"{path} can't be rebuilt (it was written with {wanted}): {reason}") from error
 
 
 def _unique(what: str, names: list[str]) -> None:

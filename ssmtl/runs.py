@@ -1,12 +1,15 @@
 """The folder that a run leaves behind."""
 
 import json
+import os
 import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from ssmtl.checkpoint import load_checkpoint, load_weights, put_weights
 from ssmtl.errors import CheckpointError
@@ -24,8 +27,12 @@ class RunFolder:
 
     @staticmethod
     def create(path: Path, recipe: Recipe, command: str) -> "RunFolder":
-        """Make the folder and write `recipe.json` and `run.json`; refuses a folder that already holds a run."""
-        if (path / "recipe.json").exists():
+        """Make the folder and write `recipe.json` and `run.json`; refuses a folder that already holds a run.
+
+        A run that failed before its first checkpoint left nothing to lose: its folder may be used again.
+        """
+        saved = any(path.glob("checkpoints/*/manifest.json"))
+        if (path / "recipe.json").exists() and (saved or RunFolder(path).note().get("status") != "failed"):
             raise CheckpointError(f"{path} already holds a run; name another --out, or go on with --resume {path}.")
         text = recipe.to_json()
         try:
@@ -38,6 +45,7 @@ class RunFolder:
             {
                 "name": recipe.name,
                 "command": command,
+                "device": "unknown",
                 "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
                 "started": _now(),
                 "finished": None,
@@ -47,6 +55,12 @@ class RunFolder:
             }
         )
         return run
+
+    def replace_recipe(self, recipe: Recipe) -> None:
+        """Write `recipe.json` again, whole or not at all: the same run, resumed with other steps."""
+        fresh = self.path / ".recipe.json.new"
+        fresh.write_text(recipe.to_json())
+        fresh.replace(self.path / "recipe.json")
 
     def checkpoint(self, name: str) -> Path:
         """Return the folder of the checkpoint "last" or "best"."""
@@ -69,14 +83,30 @@ class RunFolder:
         fresh.write_text(json.dumps(note, indent=1))
         fresh.replace(self.path / "run.json")
 
-    def close(self, status: str, **more: Any) -> None:
+    def working(self, device: str, steps: int) -> None:
+        """Record that a process trains in this folder, on which device and up to which step."""
+        self.write({**self.note(), "status": "running", "finished": None, "device": device, "steps": steps})
+
+    def close(self, status: str) -> None:
         """Record how the run ended, and when."""
-        self.write({**self.note(), "status": status, "finished": _now(), **more})
+        self.write({**self.note(), "status": status, "finished": _now()})
+
+    def good_checkpoint(self, name: str) -> tuple[Path, dict[str, Any]]:
+        """Return a verified checkpoint's folder and state; says on stderr when it is not the one asked for."""
+        wanted = self.checkpoint(name)
+        folder, state = load_checkpoint(wanted)
+        if folder != wanted and os.environ.get("LOCAL_RANK", "0") == "0":
+            note = f"checkpoint {wanted} is missing or damaged; going on from {folder}."
+            Console(stderr=True).print(note, highlight=False, soft_wrap=True, markup=False)
+        return folder, state
 
     def model(self, checkpoint: str, weights: str) -> tuple[MultiTaskModel, Recipe, dict[str, Any]]:
-        """Rebuild the model of a checkpoint in eval mode; raises CheckpointError when none is good."""
+        """Rebuild the model of a checkpoint in eval mode; says so when that is damaged and the previous one stands in.
+
+        Raises CheckpointError when none is good.
+        """
         recipe = self.recipe()
-        folder, state = load_checkpoint(self.checkpoint(checkpoint))
+        folder, state = self.good_checkpoint(checkpoint)
         model = recipe.model.build(tuple(recipe.tasks.values()), pretrained=False)
         put_weights(model, load_weights(folder, weights), folder)
         return model.eval(), recipe, {**state, "folder": str(folder)}

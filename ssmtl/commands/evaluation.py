@@ -65,8 +65,10 @@ def _moved(value: Any, old: str, new: str) -> Any:
     return value
 
 
-def compare_runs(runs: Sequence[Path]) -> int:
-    """Print mean and standard deviation over seeds, per recipe name and metric."""
-    table, _ = compare(runs)
+def compare_runs(runs: Sequence[Path], baseline: str | None, json_file: Path | None) -> int:
+    """Print mean and standard deviation over seeds, per recipe name and metric; write the same numbers as JSON."""
+    table, data = compare(runs, baseline=baseline)
     Console().print(table)
+    if json_file is not None:
+        json_file.write_text(json.dumps(data, indent=1), encoding="utf-8")
     return 0

@@ -1,11 +1,16 @@
 """Recipe files: finding one by path or name, reading it, and turning its function's signature into a command line."""
 
+import ast
 import importlib.util
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from ssmtl.component import mistakes
 from ssmtl.errors import RecipeError, SsmtlError, nearest
 
 RUN_FLAGS = ("out", "steps", "eval_every", "checkpoint_every", "devices", "precision", "workers", "resume", "quiet")
@@ -43,18 +48,31 @@ def load_recipe(path: Path) -> Callable[..., Any]:
     if spec is None or spec.loader is None:
         raise RecipeError(f"'{path}' is not a Python file; name a file that ends in .py.")
     module = importlib.util.module_from_spec(spec)
-    try:
+    with recipe_code(path):
         spec.loader.exec_module(module)
-    except SsmtlError:
-        raise
-    except Exception as error:
-        line = _line(error, path)
-        raise RecipeError(f"the recipe {path} raised {type(error).__name__}{line}: {error}") from error
     function = getattr(module, "recipe", None)
     if not callable(function):
         raise RecipeError(f"'{path}' has no function `recipe`; define one that returns a Recipe.")
     _check_signature(path, function)
     return function
+
+
+@contextmanager
+def recipe_code(path: Path) -> Iterator[None]:
+    """Turn what a recipe file raises inside the block into a RecipeError that names the file and its line."""
+    try:
+        yield
+    except SsmtlError:
+        raise
+    except ValidationError as error:
+        raise RecipeError(f"{mistakes(error)} ({path}{_line(error, path)})") from error
+    except Exception as error:
+        raise RecipeError(f"the recipe {path} raised {type(error).__name__}{_line(error, path)}: {error}") from error
+
+
+def summary(path: Path) -> str:
+    """Return the first sentence of a recipe file's docstring, without running it; "" when it has none."""
+    return (ast.get_docstring(ast.parse(path.read_bytes())) or "").partition("\n")[0]
 
 
 def _check_signature(path: Path, function: Callable[..., Any]) -> None:
@@ -70,9 +88,10 @@ def _check_signature(path: Path, function: Callable[..., Any]) -> None:
 
 
 def _line(error: Exception, path: Path) -> str:
-    trace, line = error.__traceback__, None
+    here = str(path.absolute())
+    trace, line = error.__traceback__, error.lineno if isinstance(error, SyntaxError) else None
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
+        if trace.tb_frame.f_code.co_filename == here:
             line = trace.tb_lineno
         trace = trace.tb_next
     return f" at line {line}" if line else ""

@@ -3,22 +3,27 @@
 import inspect
 import os
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from ssmtl.commands.recipes import find_recipe, load_recipe
+from ssmtl.commands.recipes import find_recipe, load_recipe, recipe_code
 from ssmtl.errors import RecipeError
 
 INTERRUPTED = 130
 RUN_PLACE = "SSMTL_RUN_FOLDER"
+EPILOGUE = (
+    "The run folder holds recipe.json, metrics.jsonl, report.html and checkpoints/; ssmtl eval, predict, report and "
+    "compare work on it."
+)
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
-@Parameter(name="*")
+@Parameter(name="*", group="Flags of every recipe")
 @dataclass(frozen=True)
 class RunFlags:
     """Flags that every recipe has."""
@@ -28,18 +33,18 @@ class RunFlags:
     steps: int | None = None
     """Optimizer steps, instead of the recipe's."""
     eval_every: int | None = None
-    """Steps between evaluations on validation data."""
+    """Steps between evaluations on validation data, instead of the recipe's."""
     checkpoint_every: int | None = None
-    """Steps between checkpoints."""
+    """Steps between checkpoints, instead of the recipe's; Ctrl-C writes one too."""
     devices: int = 1
-    """Processes, each with a GPU of its own, or all on the CPU when there is none."""
+    """Training processes, each with a GPU of its own, or all on the CPU when there is none."""
     precision: Precision = "32-true"
-    """Of the arithmetic; views, the saliency pass and losses stay in 32 bits."""
+    """Arithmetic of the networks; views, the saliency pass and losses stay in 32 bits."""
     workers: int = 1
-    """Processes that decode images."""
+    """Processes that decode images; 0 decodes in the training process."""
     resume: Path | None = None
-    """Go on with this run folder; the recipe's own arguments come from it."""
-    quiet: bool = False
+    """Go on with this run folder; the flags above come from it, so leave them out."""
+    quiet: Annotated[bool, Parameter(negative=())] = False
     """No progress bar."""
 
 
@@ -69,7 +74,13 @@ def recipe_app(path: Path, function: Any) -> App:
     _command.__signature__ = inspect.Signature([*own, flags])  # type: ignore[attr-defined]
     _command.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, flags)}
     _command.__doc__ = function.__doc__
-    app = App(name=f"ssmtl run {path.stem}", version_flags=[], help_format="plaintext", result_action="return_value")
+    app = App(
+        name=f"ssmtl run {path.stem}",
+        version_flags=[],
+        help_format="markdown",
+        help_epilogue=EPILOGUE,
+        result_action="return_value",
+    )
     app.default(_command)
     return app
 
@@ -85,10 +96,17 @@ def _execute(path: Path, function: Any, arguments: dict[str, Any], flags: RunFla
         if arguments:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in arguments)
             raise RecipeError(f"--resume takes the recipe from the run folder; leave out {names}.")
+        if flags.out is not None:
+            raise RecipeError(f"--resume writes into {flags.resume}; leave out --out.")
         folder = RunFolder(flags.resume)
         recipe = folder.recipe().replace(**changes)
+        if changes:
+            folder.replace_recipe(recipe)
     else:
-        recipe = function(**arguments)
+        if arguments.get("data") is not None:
+            arguments["data"] = arguments["data"].expanduser().absolute()  # the run outlives this working directory
+        with recipe_code(path):
+            recipe = function(**arguments)
         if not isinstance(recipe, Recipe):
             raise RecipeError(f"`recipe` of {path} must return a Recipe, got {type(recipe).__name__}.")
         recipe = recipe.replace(**changes)
@@ -121,7 +139,8 @@ def finish(recipe: Any, folder: Any, options: Any, train: Any, *, resume: bool) 
     try:
         status = "finished" if train(recipe, folder, options, resume=resume) else "stopped"
     except BaseException:
-        folder.close("failed")
+        with suppress(OSError):  # a full disk must not hide the error
+            folder.close("failed")
         raise
     if os.environ.get("LOCAL_RANK", "0") != "0":
         return 0

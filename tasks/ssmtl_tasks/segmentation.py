@@ -115,7 +115,7 @@ class Segmentation(Task):
         return [_mask_at(row, size) for row, size in zip(pred.detach(), sizes, strict=True)]
 
     def draw(
-        self, image: UInt8[Tensor, "3 h w"], target: Labels, pred: Float[Tensor, "c h w"] | None
+        self, image: UInt8[Tensor, "3 h w"], target: Labels, pred: Float[Tensor, "c H W"] | None
     ) -> UInt8[Tensor, "3 h w"]:
         known = (target.labels != IGNORE_INDEX) & (target.weight > 0)
         picture = draw_contours(image, target.labels.where(known, 0), REFERENCE)
