@@ -74,6 +74,8 @@ def recipe(
     lr: float = 1e-3,
     seg_kl: Literal["bernoulli", "marginal", "reference", "none"] = "bernoulli",
     consistency: float = 0.25,
+    threshold: float = 0.7,
+    pseudo_labels_from: Literal["student", "teacher"] = "student",
     evaluate: Literal["student", "teacher"] = "teacher",
     seed: int = 0,
 ) -> Recipe:
@@ -92,6 +94,8 @@ def recipe(
         lr: Learning rate of Adam; it falls to a tenth after 60 % and again after 85 % of the run.
         seg_kl: Form of the divergence between lung maps of labeled and unlabeled films.
         consistency: Weight lambda of the loss on unlabeled films.
+        threshold: Probability from which a prediction becomes a pseudo-label.
+        pseudo_labels_from: Who predicts them: the student, or its moving average.
         evaluate: Whose weights are scored: the trained student, or its moving average.
         seed: Seed of weights, batches, views and of the choice of labeled films.
     """
@@ -101,7 +105,8 @@ def recipe(
     lungs = Segmentation("lungs", classes=("lung",), loss=Dice(), head=MultiMixDecoder())
     films = Source("films", study.films, serves=("diagnosis",))
     masks = Source("lung films", study.lungs, serves=("lungs",), views=Views(weak=identity(), strong=identity()))
-    on_films = FixMatch(threshold=0.7, pseudo_labels_from="student") if chosen.consistency else Supervised()
+    fixmatch = FixMatch(threshold=threshold, pseudo_labels_from=pseudo_labels_from)
+    on_films = fixmatch if chosen.consistency else Supervised()
     on_lungs = PredictionMatching(form=seg_kl) if chosen.matching else Supervised()
     parts = (
         (chosen.diagnosis, Objective(diagnosis, on_films, lam=consistency), films, diagnosis_labels),
