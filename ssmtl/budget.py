@@ -39,30 +39,32 @@ class LabelBudget(Component):
         return dict(self.counts).get(task, "full")
 
     def visible(
-        self, task: str, annotated: Bool[np.ndarray, " n"], labels: Int32[np.ndarray, " n"] | None, classes: int
+        self,
+        task: str,
+        annotated: Bool[np.ndarray, " n"],
+        labels: Int32[np.ndarray, " n"] | None,
+        classes: tuple[str, ...],
     ) -> Bool[np.ndarray, " n"]:
         """Return which rows keep their label of `task`.
 
-        `annotated` says which rows have one; `labels` are class indices (-1: none) in [0, `classes`), None for tasks
-        without classes. Raises DataError when the budget exceeds the set, or leaves a class without a label.
+        `annotated` says which rows have one; `labels` are indices into `classes` (-1: none), None for tasks without
+        classes. Raises DataError when the budget exceeds the set, or leaves a class without a label.
         """
         count, available = self.count(task), int(annotated.sum())
-        if count == "full":
-            return annotated.copy()
-        if count > available:
+        if count != "full" and count > available:
             raise DataError(
                 f"the budget asks for {count} labels of '{task}', but its sources have only {available}; "
                 "lower the number or use 'full'."
             )
         order = np.argsort(self._priority(task, annotated, labels), kind="stable")
         keep = np.zeros(len(annotated), dtype=bool)
-        keep[order[:count]] = True
+        keep[order[: available if count == "full" else count]] = True
         if labels is not None:
-            missing = sorted(set(np.unique(labels[annotated]).tolist()) - set(np.unique(labels[keep]).tolist()))
+            missing = [name for index, name in enumerate(classes) if not (labels[keep] == index).any()]
             if missing:
                 raise DataError(
-                    f"{count} label(s) of '{task}' leave class index {missing[0]} (of {classes} classes) without a "
-                    f"labeled example; use a larger budget or 'full'."
+                    f"the budget of {count} label(s) of '{task}' leaves the class '{missing[0]}' without a labeled "
+                    "example; use a larger budget, or take a class that the sources never show out of the task."
                 )
         return keep
 

@@ -59,11 +59,12 @@ def save_checkpoint(
 def load_checkpoint(folder: Path, *, fall_back: bool = True) -> tuple[Path, dict[str, Any]]:
     """Verify the checkpoint at `folder` and return (the folder that is good, its state).
 
-    A damaged or missing one falls back to `<name>.previous`. Raises CheckpointError when neither is good, saying what
-    is wrong with each.
+    A damaged or missing one falls back to `<name>.previous`, or to one that was complete but not yet in its place.
+    Raises CheckpointError when none is good, saying what is wrong with each.
     """
     reasons = []
-    candidates = [folder, folder.with_name(f"{folder.name}.previous")] if fall_back else [folder]
+    beside = (folder.with_name(f"{folder.name}.previous"), folder.with_name(f".{folder.name}.new"))
+    candidates = (folder, *beside) if fall_back else (folder,)
     for candidate in candidates:
         try:
             return candidate, _verify(candidate)

@@ -187,8 +187,9 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _say(sentence: str) -> None:
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        Console(stderr=True).print(f"[bold red]error:[/] {sentence}", highlight=False, soft_wrap=True)
+    rank = os.environ.get("LOCAL_RANK", "0")
+    where = "" if rank == "0" else f" in process {rank}"
+    Console(stderr=True).print(f"[bold red]error{where}:[/] {sentence}", highlight=False, soft_wrap=True)
 
 
 def _sentence(error: Exception) -> str:

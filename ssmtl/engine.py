@@ -114,12 +114,14 @@ class _Trainer:
         self.validation = self._split_loaders(recipe.validation)
         self.test = self._split_loaders(recipe.test)
         torch.manual_seed(key("weights", recipe.seed))
-        self.module = TrainStep(recipe)
+        self.module = TrainStep(recipe, pretrained=not resume)
         self.progress = Progress()
         self.optimizer = recipe.optimizer.build(self.module.student)
-        if resume:
-            self._load()
+        saved = self._load() if resume else None
         self.wrapped, self.wrapped_optimizer = fabric.setup(self.module, self.optimizer)
+        if saved is not None:  # after the parameters moved to their device: the optimizer's state follows them there
+            self.optimizer.load_state_dict(saved["optimizer"])
+            fabric.strategy.precision.load_state_dict(saved["precision"])
         self.pending: list[tuple[int, dict[str, Tensor]]] = []
 
     def run(self) -> bool:
@@ -132,14 +134,13 @@ class _Trainer:
             console=self.console,
         )
         if self.main:
-            self.run_folder.working(self._device(), self.recipe.steps)
+            kept = {name: getattr(self.options, name) for name in ("devices", "precision", "workers")}
+            self.run_folder.working(self._device(), self.recipe.steps, kept)
         with log, _Interrupt() as interrupt:
             if self.progress.step == 0:
                 self._save("last")
             finished = self._loop(log, interrupt)
-            if finished:
-                self._finish(log)
-        return finished
+            return finished and self._finish(log, interrupt)
 
     def _device(self) -> str:
         """Return what the run trains on, for people: the GPU's name or "cpu", and how many processes."""
@@ -200,7 +201,9 @@ class _Trainer:
         if self.fabric.device.type == "cpu":
             self._check([(step + 1, values)])
         if self.recipe.clip is not None:
-            self.fabric.clip_gradients(self.wrapped, self.wrapped_optimizer, max_norm=self.recipe.clip)
+            self.fabric.clip_gradients(
+                self.wrapped, self.wrapped_optimizer, max_norm=self.recipe.clip, error_if_nonfinite=False
+            )
         self.wrapped_optimizer.step()
         self.wrapped_optimizer.zero_grad(set_to_none=True)
         self.module.update_teacher(step)
@@ -249,19 +252,22 @@ class _Trainer:
         model = self.module.student if self.recipe.evaluate == "student" else self.module.teacher
         return evaluate(model, data, self.fabric.device)
 
-    def _finish(self, log: RunLog) -> None:
-        """Test the selected weights, and draw what they predict."""
+    def _finish(self, log: RunLog, interrupt: "_Interrupt") -> bool:
+        """Test the selected weights, and draw what they predict; return False when Ctrl-C cut that short."""
         if self.recipe.select == "best" and self.validation:
             folder, _ = self.run_folder.good_checkpoint("best")
             put_weights(self.module.student, load_weights(folder, "student"), folder)
             put_weights(self.module.teacher, load_weights(folder, "teacher"), folder)
         model = self.module.student if self.recipe.evaluate == "student" else self.module.teacher
         for data in self.test:
+            if self.fabric.world_size == 1 and interrupt.seen:
+                return False
             notes = {"checkpoint": self.recipe.select, "weights": self.recipe.evaluate}
             log.evaluation("test", self.progress.step, data.split.name, self._score(data), **notes)
         for data in self.test or self.validation:
             if self.main:
                 draw_pictures(model, data, self.fabric.device, self.run_folder.path / "pictures")
+        return True
 
     def _agreed(self, interrupt: "_Interrupt", done: int) -> bool:
         """Return if every process should stop; several processes ask each other only now and then."""
@@ -281,9 +287,14 @@ class _Trainer:
                 f"the weights {bad[0]} are no longer finite after step {self.progress.step - 1}, so that it was not "
                 "saved; the last checkpoint is untouched. Start again with a lower learning rate or a gradient clip."
             )
-        if self.main:
-            optimizer: dict[str, Any] = {"optimizer": self.optimizer.state_dict()}
-            optimizer["precision"] = self.fabric.strategy.precision.state_dict()
+        problem = self._write(name) if self.main else None
+        if not self.fabric.broadcast(problem is None):
+            raise problem or CheckpointError("the first process could not write the checkpoint; this one stops too.")
+
+    def _write(self, name: str) -> CheckpointError | None:
+        """Write a checkpoint and return what went wrong: every process must hear of it, or the others wait forever."""
+        optimizer = {"optimizer": self.optimizer.state_dict(), "precision": self.fabric.strategy.precision.state_dict()}
+        try:
             save_checkpoint(
                 self.run_folder.checkpoint(name),
                 student=self.module.student,
@@ -291,16 +302,23 @@ class _Trainer:
                 state=self.progress.state(),
                 optimizer=optimizer,
             )
-        self.fabric.barrier()
+        except CheckpointError as error:
+            return error
+        return None
 
-    def _load(self) -> None:
+    def _load(self) -> dict[str, Any]:
+        """Load progress and weights, and return the saved optimizer's state."""
         folder, state = self.run_folder.good_checkpoint("last")
         self.progress = Progress.read(state)
+        if self.progress.step > self.recipe.steps:
+            raise RecipeError(
+                f"the run stands at step {self.progress.step}; resume it with at least that many --steps."
+            )
+        if self.main:
+            self.run_folder.replace_recipe(self.recipe)
         put_weights(self.module.student, load_weights(folder, "student"), folder)
         put_weights(self.module.teacher, load_weights(folder, "teacher"), folder)
-        saved = load_optimizer(folder)
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.fabric.strategy.precision.load_state_dict(saved["precision"])
+        return load_optimizer(folder)
 
 
 class _Interrupt:

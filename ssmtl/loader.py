@@ -56,21 +56,26 @@ def open_sources(recipe: Recipe) -> OpenSources:
 
 def _labels(
     recipe: Recipe, name: str, task: Task, tables: Sequence[Table]
-) -> tuple[np.ndarray[tuple[int], np.dtype[np.int32]] | None, int]:
-    """Return class indices of a task over all sources, joined by class name; None for tasks without classes."""
+) -> tuple[np.ndarray[tuple[int], np.dtype[np.int32]] | None, tuple[str, ...]]:
+    """Return the task's classes and, over all sources, an index into them per row; None for tasks without classes.
+
+    Raises DataError for a class of a reader that the task doesn't know: before training, not in the midst of it.
+    """
     if task.annotation != "label":
-        return None, 0
-    vocabulary: dict[str, int] = {}
+        return None, ()
+    classes: tuple[str, ...] = getattr(task, "classes", ())
+    known = [class_name.casefold() for class_name in classes]
     parts = []
     for source, table in zip(recipe.sources, tables, strict=True):
         labels = table.labels() if name in source.serves else None
         if labels is None:
             parts.append(np.full(len(table), -1, np.int32))
             continue
-        here = [vocabulary.setdefault(c.lower(), len(vocabulary)) for c in source.reader.classes("label")]
-        lookup = np.array([*here, -1], np.int32)
-        parts.append(lookup[labels])
-    return np.concatenate(parts), len(vocabulary)
+        theirs = source.reader.classes("label")
+        for index in range(len(theirs)):
+            task.target(index, theirs)
+        parts.append(np.array([*(known.index(c.casefold()) for c in theirs), -1], np.int32)[labels])
+    return np.concatenate(parts), classes
 
 
 class Mixture(Dataset[tuple[Ref, int, Sample]]):

@@ -97,4 +97,6 @@ def _keep_until(path: Path, step: int) -> None:
             continue
         if row["phase"] != "test" and row["step"] <= step:
             kept.append(line)
-    path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    fresh = path.with_name(".metrics.jsonl.new")
+    fresh.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    fresh.replace(path)

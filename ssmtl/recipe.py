@@ -101,6 +101,7 @@ class Recipe(Component):
     @model_validator(mode="after")
     def _checked(self) -> Self:
         self._check_names()
+        self._check_selection()
         self._check_abilities()
         self._check_images()
         self._check_symmetries()
@@ -133,6 +134,14 @@ class Recipe(Component):
         for name in self.tasks:
             if not any(name in source.serves for source in self.sources):
                 raise RecipeError(f"no source serves the task '{name}'; add it to the `serves` of one.")
+
+    def _check_selection(self) -> None:
+        scored = [task for split in self.validation for task in split.tasks]
+        if self.select == "best" and not scored:
+            raise RecipeError("select='best' chooses by validation scores; add a `validation` split, or select='last'.")
+        for task in scored:
+            if scored.count(task) > 1:
+                raise RecipeError(f"two validation splits score '{task}'; a checkpoint is chosen by one, so keep one.")
 
     def _check_abilities(self) -> None:
         for objective in self.objectives:

@@ -29,10 +29,10 @@ class RunFolder:
     def create(path: Path, recipe: Recipe, command: str) -> "RunFolder":
         """Make the folder and write `recipe.json` and `run.json`; refuses a folder that already holds a run.
 
-        A run that failed before its first checkpoint left nothing to lose: its folder may be used again.
+        A run that ended before its first checkpoint left nothing to lose: its folder may be used again.
         """
         saved = any(path.glob("checkpoints/*/manifest.json"))
-        if (path / "recipe.json").exists() and (saved or RunFolder(path).note().get("status") != "failed"):
+        if (path / "recipe.json").exists() and saved:
             raise CheckpointError(f"{path} already holds a run; name another --out, or go on with --resume {path}.")
         text = recipe.to_json()
         try:
@@ -83,9 +83,10 @@ class RunFolder:
         fresh.write_text(json.dumps(note, indent=1))
         fresh.replace(self.path / "run.json")
 
-    def working(self, device: str, steps: int) -> None:
-        """Record that a process trains in this folder, on which device and up to which step."""
-        self.write({**self.note(), "status": "running", "finished": None, "device": device, "steps": steps})
+    def working(self, device: str, steps: int, options: dict[str, Any]) -> None:
+        """Record that a process trains in this folder: on which device, up to which step, and how."""
+        now = {"status": "running", "finished": None, "device": device, "steps": steps, "options": options}
+        self.write({**self.note(), **now})
 
     def close(self, status: str) -> None:
         """Record how the run ended, and when."""

@@ -97,6 +97,9 @@ class PerSource(Streams):
 
     def groups(self, coverage: Coverage) -> tuple[Group, ...]:
         labeled, found = coverage.labeled(), []
+        for name in self.unlabeled_from or ():
+            if name not in coverage.sources:
+                raise RecipeError(f"unlabeled_from names the source '{name}'{nearest(name, coverage.sources)}")
         for name in coverage.sources:
             rows = np.arange(len(coverage))[coverage.rows(name)]
             with_label, without = rows[labeled[rows]], rows[~labeled[rows]]

@@ -37,10 +37,10 @@ class Rendering(NamedTuple):
 class TrainStep(nn.Module):
     """Student, teacher and recipe as one module: `forward(batch, step, micro)` returns the loss and logged terms."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, *, pretrained: bool = True) -> None:
         super().__init__()
         self.recipe = recipe
-        self.student: MultiTaskModel = recipe.model.build(tuple(recipe.tasks.values()))
+        self.student: MultiTaskModel = recipe.model.build(tuple(recipe.tasks.values()), pretrained=pretrained)
         self.teacher: MultiTaskModel = copy.deepcopy(self.student)
         self.teacher.requires_grad_(False).eval()
 

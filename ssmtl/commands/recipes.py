@@ -13,7 +13,18 @@ from pydantic import ValidationError
 from ssmtl.component import mistakes
 from ssmtl.errors import RecipeError, SsmtlError, nearest
 
-RUN_FLAGS = ("out", "steps", "eval_every", "checkpoint_every", "devices", "precision", "workers", "resume", "quiet")
+RUN_FLAGS = (
+    "name",
+    "out",
+    "steps",
+    "eval_every",
+    "checkpoint_every",
+    "devices",
+    "precision",
+    "workers",
+    "resume",
+    "quiet",
+)
 
 
 def shipped_recipes() -> dict[str, Path]:

@@ -36,14 +36,16 @@ class RunFlags:
     """Steps between evaluations on validation data, instead of the recipe's."""
     checkpoint_every: int | None = None
     """Steps between checkpoints, instead of the recipe's; Ctrl-C writes one too."""
-    devices: int = 1
-    """Training processes, each with a GPU of its own, or all on the CPU when there is none."""
-    precision: Precision = "32-true"
-    """Arithmetic of the networks; views, the saliency pass and losses stay in 32 bits."""
-    workers: int = 1
-    """Processes that decode images; 0 decodes in the training process."""
+    name: str | None = None
+    """Name of this variant in reports and comparisons, instead of the recipe's."""
+    devices: int | None = None
+    """Training processes, each with a GPU of its own, or all on the CPU when there is none. [default: 1]"""
+    precision: Precision | None = None
+    """Arithmetic of the networks; views, the saliency pass and losses stay in 32 bits. [default: 32-true]"""
+    workers: int | None = None
+    """Processes that decode images; 0 decodes in the training process. [default: 1]"""
     resume: Path | None = None
-    """Go on with this run folder; the flags above come from it, so leave them out."""
+    """Go on with this run folder: the recipe, its arguments and how it runs come from there."""
     quiet: Annotated[bool, Parameter(negative=())] = False
     """No progress bar."""
 
@@ -90,8 +92,8 @@ def _execute(path: Path, function: Any, arguments: dict[str, Any], flags: RunFla
     from ssmtl.recipe import Recipe
     from ssmtl.runs import RunFolder
 
-    changes = {"steps": flags.steps, "eval_every": flags.eval_every, "checkpoint_every": flags.checkpoint_every}
-    changes = {name: value for name, value in changes.items() if value is not None}
+    asked = {name: getattr(flags, name) for name in ("name", "steps", "eval_every", "checkpoint_every")}
+    changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if flags.resume is not None:
         if arguments:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in arguments)
@@ -100,8 +102,7 @@ def _execute(path: Path, function: Any, arguments: dict[str, Any], flags: RunFla
             raise RecipeError(f"--resume writes into {flags.resume}; leave out --out.")
         folder = RunFolder(flags.resume)
         recipe = folder.recipe().replace(**changes)
-        if changes:
-            folder.replace_recipe(recipe)
+        kept = folder.note().get("options", {})
     else:
         if arguments.get("data") is not None:
             arguments["data"] = arguments["data"].expanduser().absolute()  # the run outlives this working directory
@@ -110,9 +111,18 @@ def _execute(path: Path, function: Any, arguments: dict[str, Any], flags: RunFla
         if not isinstance(recipe, Recipe):
             raise RecipeError(f"`recipe` of {path} must return a Recipe, got {type(recipe).__name__}.")
         recipe = recipe.replace(**changes)
-        folder = _folder(recipe, flags.out, command)
-    options = Options(devices=flags.devices, precision=flags.precision, workers=flags.workers, quiet=flags.quiet)
+        folder, kept = _folder(recipe, flags.out, command), {}
+    options = Options(**{**kept, **_given(flags, kept)}, quiet=flags.quiet)
     return finish(recipe, folder, options, train, resume=flags.resume is not None)
+
+
+def _given(flags: RunFlags, kept: dict[str, Any]) -> dict[str, Any]:
+    """Return the flags that were given of those that say how to run; a run keeps its precision."""
+    found = {name: getattr(flags, name) for name in ("devices", "precision", "workers")}
+    found = {name: value for name, value in found.items() if value is not None}
+    if found.get("precision") not in (None, kept.get("precision", found.get("precision"))):
+        raise RecipeError(f"the run uses precision {kept['precision']} to its end; leave out --precision.")
+    return found
 
 
 def _folder(recipe: Any, out: Path | None, command: str) -> Any:

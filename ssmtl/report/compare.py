@@ -100,7 +100,7 @@ def _results(run: Run) -> Results:
     tests = run.phase("test")
     if not tests:
         raise CheckpointError(
-            f"{run.folder} has no test metrics (status: '{run.info.status}'); finish it, or run `ssmtl eval` on it."
+            f"{run.folder} has no test metrics (status: '{run.info.status}'); finish it with --resume."
         )
     ways: dict[str, set[tuple[str, str]]] = {}
     for record in tests:

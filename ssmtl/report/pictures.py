@@ -48,7 +48,7 @@ def read_galleries(folder: Path) -> tuple[list[Gallery], list[str]]:
             continue
         found.setdefault((match["split"], match["task"]), []).append((match["number"], path))
     if not found:
-        problems.append("There are no pictures of predictions; evaluating the run draws them.")
+        problems.append("There are no pictures of predictions; a finished run draws them.")
     galleries = []
     for (split, task), files in found.items():
         pictures = []

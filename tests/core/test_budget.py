@@ -9,12 +9,13 @@ from pydantic import ValidationError
 from ssmtl.budget import LabelBudget
 from ssmtl.errors import DataError
 
+NAMES = ("a", "b", "c")
 ALL = np.ones(60, dtype=bool)
 CLASSES = np.repeat(np.array([0, 1, 2], np.int32), 20)
 
 
 def visible(task, count, rule="nested", labels=None, annotated=ALL, seed=0):
-    return LabelBudget(counts=((task, count),), rule=rule, seed=seed).visible(task, annotated, labels, 3)
+    return LabelBudget(counts=((task, count),), rule=rule, seed=seed).visible(task, annotated, labels, NAMES)
 
 
 @given(st.integers(1, 60), st.integers(0, 5))
@@ -28,7 +29,7 @@ def test_exactly_the_count_and_only_annotated_rows(count, seed):
 def test_full_and_unlisted_tasks_keep_everything():
     annotated = np.arange(60) % 2 == 0
     assert np.array_equal(visible("t", "full", annotated=annotated), annotated)
-    assert np.array_equal(LabelBudget().visible("other", annotated, None, 0), annotated)
+    assert np.array_equal(LabelBudget().visible("other", annotated, None, ()), annotated)
 
 
 @given(st.integers(3, 59))
@@ -45,7 +46,7 @@ def test_classes_share_in_proportion(count):
 
 def test_unequal_classes_share_in_proportion():
     labels = np.array([0] * 45 + [1] * 15, np.int32)
-    keep = visible("t", 20, labels=labels)
+    keep = LabelBudget(counts=(("t", 20),)).visible("t", ALL, labels, NAMES[:2])
     assert keep[labels == 0].sum() == 15
     assert keep[labels == 1].sum() == 5
 
@@ -68,9 +69,15 @@ def test_a_budget_larger_than_the_set_is_refused():
 
 
 def test_a_class_without_a_labeled_example_is_refused():
-    labels = np.array([0] * 59 + [1], np.int32)
-    with pytest.raises(DataError, match="leave class index 1"):
+    labels = np.array([0] * 58 + [1, 2], np.int32)
+    with pytest.raises(DataError, match="leaves the class 'b' without a labeled example"):
         visible("t", 5, labels=labels)
+
+
+@pytest.mark.parametrize("count", [10, "full"])
+def test_a_class_that_no_source_shows_is_refused(count):
+    with pytest.raises(DataError, match="leaves the class 'c' without a labeled example"):
+        visible("t", count, labels=np.minimum(CLASSES, 1))
 
 
 def test_a_budget_names_each_task_once():

@@ -65,6 +65,11 @@ def test_unlabeled_rows_of_some_sources_only():
     assert names == ["films labeled", "films unlabeled", "lungs labeled"]
 
 
+def test_an_unknown_source_of_unlabeled_rows_is_refused():
+    with pytest.raises(RecipeError, match="did you mean 'films'"):
+        PerSource(unlabeled_from=("filmz",)).groups(COVERAGE)
+
+
 def test_a_fully_labeled_source_lends_its_images_with_labels_hidden():
     full = Coverage(COVERAGE.sources, COVERAGE.starts, COVERAGE.served, COVERAGE.served)
     group = {g.name: g for g in PerSource().groups(full)}["films unlabeled"]

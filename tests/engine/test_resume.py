@@ -41,6 +41,9 @@ def test_ctrl_c_saves_and_resumes(tmp_path, ssmtl):
     assert f"--resume {out}" in output.replace("\n", "")
     step = json.loads((out / CHECKPOINT).read_text())["state"]["step"]
     assert 0 < step < 500
+    shorter = ssmtl("run", TINY, "--resume", out, "--steps", step - 1)
+    assert shorter.returncode == 2
+    assert f"the run stands at step {step}" in shorter.stderr
     assert ssmtl("run", TINY, "--resume", out, "--steps", step + 2).returncode == 0
     assert json.loads((out / CHECKPOINT).read_text())["state"]["step"] == step + 2
     assert json.loads((out / "recipe.json").read_text())["recipe"]["steps"] == step + 2
