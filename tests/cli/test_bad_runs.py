@@ -124,6 +124,13 @@ def test_resume_takes_everything_from_the_folder(tiny_run, words):
     assert f"leave out {words[0]}" in refused("run", TINY, "--resume", tiny_run, *words)
 
 
+def test_a_run_keeps_its_precision(tiny_run):
+    note = json.loads((tiny_run / "run.json").read_text())
+    assert note["options"] == {"devices": 1, "precision": "32-true", "workers": 0}
+    words = ("run", TINY, "--resume", tiny_run, "--precision", "bf16-mixed")
+    assert "the run uses precision 32-true to its end; leave out --precision" in refused(*words)
+
+
 def test_a_full_disk_while_saving_loses_nothing(tiny_run):
     before = load_file(tiny_run / "checkpoints/last/student.safetensors")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
