@@ -82,6 +82,7 @@ def recipe_app(path: Path, function: Any) -> App:
         help_format="markdown",
         help_epilogue=EPILOGUE,
         result_action="return_value",
+        default_parameter=Parameter(allow_repeating=True),  # the last one counts, so that scripts can be overridden
     )
     app.default(_command)
     return app
