@@ -18,7 +18,8 @@ class Sample:
     """One image on its reader's canvas.
 
     `annotations` holds, per kind, what a person wrote down: "label" an index into the reader's classes of that kind,
-    "mask" a uint8 [H, W] map of such indices with 255 = ignore. A kind that is absent was not annotated. `size` is the
+    "mask" a uint8 [H, W] map of such indices with 255 = ignore, "boxes" a `BoxList` on the canvas. A kind that is
+    absent was not annotated; a list of zero boxes says that somebody looked and nothing is there. `size` is the
     (height, width) of the canvas, from its top left corner, that shows the image; outside is padding. `source_size` is
     the (height, width) of the file.
     """
@@ -33,7 +34,7 @@ class Sample:
 class Batch:
     """One process's share of the samples of one micro-step; opaque to Fabric, which must not cast what is inside.
 
-    `images` uint8 [b, c, H, W] and `size` int64 [b, 2] move to the device, as do `targets` and `audit`; the masks stay
+    `images` uint8 [b, c, H, W] move to the device, as do `targets` and `audit`; `size` int64 [b, 2] and the masks stay
     on the CPU, because the step is planned there. `targets[t]` has weight 0 in rows that aren't labeled for t;
     `audit[t]` holds the hidden labels of a study, for measuring only. `positions` are places in the global batch.
     """
@@ -70,13 +71,13 @@ class Batch:
         def move(tensor: Tensor) -> Tensor:
             return tensor.to(device, non_blocking=non_blocking)
 
-        self.images, self.size = move(self.images), move(self.size)
+        self.images = move(self.images)
         self.targets, self.audit = tree_map(move, self.targets), tree_map(move, self.audit)
         return self
 
     def pin_memory(self) -> Self:
         """Pin what `to` will move, so that the copy overlaps with compute."""
-        self.images, self.size = self.images.pin_memory(), self.size.pin_memory()
+        self.images = self.images.pin_memory()
         self.targets = tree_map(Tensor.pin_memory, self.targets)
         self.audit = tree_map(Tensor.pin_memory, self.audit)
         return self

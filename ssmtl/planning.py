@@ -12,9 +12,11 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
+from ssmtl.keyed import key
 from ssmtl.objective import Objective
 from ssmtl.strategies.base import Model, Need, Rows, Statistics
 from ssmtl.views.geometry import View
+from ssmtl.views.policy import Draw, Policy
 
 RowIndex = Int64[Tensor, " _"]
 Mask = Bool[Tensor, " _"]
@@ -95,3 +97,19 @@ def _pass(
 
 def _starts(lengths: list[int]) -> list[int]:
     return [sum(lengths[:i]) for i in range(len(lengths))]
+
+
+def draw_view(
+    policy: Policy,
+    view: View,
+    keys: tuple[int, int, int],
+    positions: Int64[Tensor, " n"],
+    canvas: tuple[int, int],
+    sizes: Int64[Tensor, "n 2"],
+) -> Draw:
+    """Draw a view of images on a canvas, keyed by (seed, step, micro-step), the view, and places in the global batch.
+
+    What views have in common, such as a crop that follows another's, is keyed without the view.
+    """
+    own, shared = key("view", *keys, view.policy, view.draw), key("shared", *keys)
+    return policy.sample(own, positions.numpy(), canvas, shared=shared, real=sizes)

@@ -18,7 +18,10 @@ from ssmtl.schedules import Constant, Schedule
 from ssmtl.streams import PerSource, Streams
 from ssmtl.task import Task
 from ssmtl.teacher import Teacher
+from ssmtl.views.declared import allowed
 from ssmtl.views.policy import Policy
+from ssmtl.views.presets import default_strong, identity
+from ssmtl.views.transform import Warp
 
 FORMAT = 1
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]*$", max_length=80)]
@@ -26,10 +29,13 @@ Every = Annotated[int, Field(ge=1)]
 
 
 class Views(Component):
-    """The policies behind the weak and the strong view."""
+    """The policies behind the weak and the strong view.
 
-    weak: Policy = Policy()
-    strong: Policy = Policy()
+    The default strong view blanks a square and applies two ops of those that the tasks declare.
+    """
+
+    weak: Policy = identity()
+    strong: Policy = default_strong()
 
     def policy(self, name: str) -> Policy:
         """Return the policy of a view's name."""
@@ -37,6 +43,20 @@ class Views(Component):
         if name not in policies:
             raise RecipeError(f"there is no view '{name}'{nearest(name, policies)}")
         return policies[name]
+
+    @model_validator(mode="after")
+    def _followed(self) -> Self:
+        leads = {op.names: op for op in self.weak.always if isinstance(op, Warp)}
+        for lead in leads.values():
+            if lead.follow == "overlapping":
+                raise RecipeError(f"{lead.kind} of the weak view overlaps itself; set follow='same', which others do.")
+        for op in (op for op in self.strong.always if isinstance(op, Warp) and op.follow != "any"):
+            if leads.get(op.names) != op.replace(follow="same"):
+                raise RecipeError(
+                    f"{op.kind} of the strong view follows that of the weak view, which has none, or another one: give "
+                    "both the same, the weak one with follow='same'."
+                )
+        return self
 
 
 class Source(Component):
@@ -116,6 +136,19 @@ class Recipe(Component):
         """Return the views of a source's images."""
         return source.views or self.views
 
+    def policy(self, source: Source, view: str) -> Policy:
+        """Return what a view does to a source's images: what the recipe says, as far as the source's tasks declare it.
+
+        Raises RecipeError where that is refused, see `ssmtl.views.declared`.
+        """
+        tasks = [self.tasks[name] for name in source.serves]
+        where = f"the {view} views of '{source.name}'"
+        return allowed(self.source_views(source).policy(view), view, tasks, source.reader.channels, where)
+
+    def used_views(self) -> tuple[str, ...]:
+        """Return the names of the views that some strategy reads, and of the weak one, sorted."""
+        return tuple(sorted({"weak", *(need.view.policy for o in self.objectives for need in o.strategy.needs())}))
+
     def headline(self, task: str) -> str:
         """Return the name under which a task's headline metric is logged."""
         return f"{task}/{self.tasks[task].headline}"
@@ -178,19 +211,17 @@ class Recipe(Component):
                 )
 
     def _check_symmetries(self) -> None:
+        sizes = {}
         for source in self.sources:
-            views = self.source_views(source)
-            used = {"weak", *(need.view.policy for o in self.objectives for need in o.strategy.needs())}
-            for policy in (views.policy(name) for name in sorted(used)):
-                for name in source.serves:
-                    task = self.tasks[name]
-                    for transform in policy.transforms():
-                        if transform not in (*task.invariant_to, *task.equivariant_to):
-                            raise RecipeError(
-                                f"the views of '{source.name}' use {transform}, which the task '{name}' declares "
-                                "neither in invariant_to nor in equivariant_to; take it out of the policy, or add it "
-                                "to one of the two if the target really stays the same, or moves with the image."
-                            )
+            for view in self.used_views():
+                sizes[view, source.name] = self.policy(source, view).view_size(source.reader.canvas)
+        (view, name), first = next(iter(sizes.items()))
+        for (other, where), size in sizes.items():
+            if size != first:
+                raise RecipeError(
+                    f"the {other} views of '{where}' have size {size}, the {view} views of '{name}' {first}; one batch "
+                    "holds one size: cut all to the same."
+                )
 
     def to_json(self) -> str:
         """Return the text of `recipe.json`: the format, the plugin behind every kind, and the recipe."""

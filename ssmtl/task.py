@@ -11,19 +11,58 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from pydantic import Field
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from ssmtl.component import Component
+from ssmtl.errors import DataError
 from ssmtl.views.geometry import Geometry
 
 IGNORE_INDEX = 255
 
 Prediction: TypeAlias = Any
 Target: TypeAlias = Any
-Annotation: TypeAlias = int | np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class BoxList:
+    """The boxes of one image: `m` objects, none of them when the image was annotated and shows nothing.
+
+    `xyxy` holds (left, top, right, bottom) on pixel edges, half-open: 0 <= left < right <= W and 0 <= top < bottom <= H
+    of the canvas, so right - left counts columns of pixels. `labels` are indices into the reader's "boxes" classes;
+    `crowd` marks boxes around a group, which neither teach nor count. Raises DataError for boxes that are no boxes.
+    """
+
+    xyxy: Float32[np.ndarray, "m 4"]
+    labels: Int64[np.ndarray, " m"]
+    crowd: Bool[np.ndarray, " m"]
+
+    def __post_init__(self) -> None:
+        shapes = self.xyxy.shape, self.labels.shape, self.crowd.shape
+        if shapes != ((len(self.labels), 4), (len(self.labels),), (len(self.labels),)):
+            raise DataError(
+                f"boxes, labels and crowd have shapes {shapes}; expected (m, 4), (m,) and (m,) for m boxes."
+            )
+        good = np.isfinite(self.xyxy).all(axis=1) & (self.xyxy[:, :2] < self.xyxy[:, 2:]).all(axis=1)
+        if not good.all():
+            row = int(np.argmin(good))
+            raise DataError(
+                f"box {row} is {self.xyxy[row].tolist()}; expected finite (left, top, right, bottom) in pixels with "
+                "left < right and top < bottom; correct it or leave it out."
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the boxes occupy."""
+        return self.xyxy.nbytes + self.labels.nbytes + self.crowd.nbytes
+
+
+Annotation: TypeAlias = int | np.ndarray[Any, np.dtype[Any]] | BoxList
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +99,7 @@ class Task(Component):
     headline: ClassVar[str]
     """Key of the metric in [0, 1], higher is better, that enters the geometric mean for choosing checkpoints."""
     annotation: ClassVar[str]
-    """Key of the reader's annotation that this task learns from: "label" (class index) or "mask" (index map)."""
+    """Key of the reader's annotation that this task learns from: "label" (class index), "mask" (index map), "boxes"."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", kw_only=False)]
     invariant_to: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ wrapper would neither synchronize nor complain, so nothing is.
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ from torch.utils._pytree import tree_map
 from ssmtl.batch import Batch
 from ssmtl.keyed import key
 from ssmtl.models.multitask import MultiTaskModel, batch_statistics
-from ssmtl.planning import Pass, Plan, plan, rows_of
+from ssmtl.planning import Pass, Plan, draw_view, plan, rows_of
 from ssmtl.recipe import Recipe
 from ssmtl.strategies.base import Need, Rows
 from ssmtl.task import Loss, Prediction, Target, Task
@@ -43,6 +44,11 @@ class TrainStep(nn.Module):
         self.student: MultiTaskModel = recipe.model.build(tuple(recipe.tasks.values()), pretrained=pretrained)
         self.teacher: MultiTaskModel = copy.deepcopy(self.student)
         self.teacher.requires_grad_(False).eval()
+        self.policies = {
+            (index, view): recipe.policy(source, view)
+            for index, source in enumerate(recipe.sources)
+            for view in recipe.used_views()
+        }
 
     def train(self, mode: bool = True) -> "TrainStep":
         """Set the student's mode; the teacher always stays in eval mode."""
@@ -79,11 +85,11 @@ class TrainStep(nn.Module):
         for index, source in enumerate(self.recipe.sources):
             mine = rows[batch.sources[rows] == index]
             if len(mine):
-                policy = self.recipe.source_views(source).policy(view.policy)
-                seed = key("view", self.recipe.seed, step, micro, view.policy, view.draw)
-                draw = policy.sample(seed, batch.positions[mine].numpy(), source.reader.canvas)
+                policy = self.policies[index, view.policy]
+                keys = (self.recipe.seed, step, micro)
+                draw = draw_view(policy, view, keys, batch.positions[mine], source.reader.canvas, batch.size[mine])
                 where = mine.to(batch.images.device, non_blocking=True)
-                parts.append(render(batch.images[where], batch.size[where], draw))
+                parts.append(render(batch.images[where], draw))
                 order.append(mine)
         slot = torch.full((len(batch),), -1)
         slot[torch.cat(order)] = torch.arange(len(rows))
@@ -169,8 +175,8 @@ class _Window:
         index = self._rows("labeled").to(self.batch.images.device, non_blocking=True)
         labels = tree_map(lambda part: part[index], self.batch.targets[self.task.name])
         geometry = self._geometry(view, "labeled")
-        real = _inside(self.batch.size[index], self.batch.images.shape[-2:])
-        return self.task.warp(labels, Geometry(geometry.matrix, geometry.size, real))
+        real = self._real(self.batch.size[self._rows("labeled")])
+        return self.task.warp(labels, replace(geometry, valid=real))
 
     def move(self, source: View, into: View, rows: Rows) -> Geometry:
         return between(self._geometry(source, rows), self._geometry(into, rows))
@@ -181,6 +187,16 @@ class _Window:
     def _rows(self, rows: Rows) -> Tensor:
         name = self.task.name
         return rows_of(rows, self.batch.served[name], self.batch.labeled[name])
+
+    def _real(self, sizes: Tensor) -> Tensor | None:
+        """Return bool [n, h, w]: the part of each canvas that shows the image; None for all of it."""
+        canvas = self.batch.images.shape[-2:]
+        if bool((sizes == torch.tensor(canvas)).all()):
+            return None
+        device = self.batch.images.device
+        limits = sizes.to(device, non_blocking=True)[..., None, None]
+        rows = torch.arange(canvas[0], device=device)[:, None] < limits[:, 0]
+        return rows & (torch.arange(canvas[1], device=device) < limits[:, 1])
 
     def _slots(self, view: View, rows: Rows) -> Tensor:
         return self.rendered[view].slot[self._rows(rows)]
@@ -198,10 +214,3 @@ def _rows(tensor: Tensor, index: Tensor) -> Tensor:
 
 def _take(pred: Prediction, index: Tensor, *, detach: bool) -> Prediction:
     return tree_map(lambda part: _rows(part.detach() if detach else part, index), pred)
-
-
-def _inside(size: Tensor, canvas: torch.Size) -> Tensor:
-    """Return bool [n, h, w]: the part of the canvas that shows the image."""
-    rows = torch.arange(canvas[0], device=size.device)[None, :, None] < size[:, 0, None, None]
-    columns = torch.arange(canvas[1], device=size.device)[None, None, :] < size[:, 1, None, None]
-    return rows & columns

@@ -1,5 +1,6 @@
 """A table that remembers what it decoded."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -56,11 +57,8 @@ class CachedTable:
 
 
 def _copy(sample: Sample) -> Sample:
-    annotations = {
-        kind: value.copy() if isinstance(value, np.ndarray) else value for kind, value in sample.annotations.items()
-    }
-    return replace(sample, image=sample.image.copy(), annotations=annotations)
+    return replace(sample, image=sample.image.copy(), annotations=deepcopy(dict(sample.annotations)))
 
 
 def _size(annotation: Annotation) -> int:
-    return annotation.nbytes if isinstance(annotation, np.ndarray) else 0
+    return 0 if isinstance(annotation, int) else annotation.nbytes

@@ -14,7 +14,8 @@ from ssmtl.errors import DataError
 from ssmtl.models.base import Head
 from ssmtl.models.multimix_unet import MultiMixDecoder
 from ssmtl.task import IGNORE_INDEX, Annotation, FeatureSpec, Loss, Task
-from ssmtl.views.geometry import Geometry, move_labels, move_weights
+from ssmtl.views.geometry import Geometry
+from ssmtl.views.moving import move_labels, move_weights
 from ssmtl.views.ops import GEOMETRIC, PHOTOMETRIC
 from ssmtl_tasks.distributions import hard_labels, log_probabilities, pixel_cross_entropy
 from ssmtl_tasks.divergence import FORMS, mask_divergence

@@ -18,6 +18,7 @@ from ssmtl.strategies.prediction_matching import PredictionMatching
 from ssmtl.task import Loss
 from ssmtl.teacher import Teacher
 from ssmtl.train_step import TrainStep
+from ssmtl.views.presets import identity
 
 GAMMA, LAM = {"diagnosis": 1.0, "lungs": 5.0}, {"diagnosis": 0.25, "lungs": 0.002}
 
@@ -155,7 +156,9 @@ def test_the_same_step_twice_is_the_same_to_the_bit_and_another_step_is_not(step
 
 @pytest.mark.parametrize(("dropout", "differs"), [(0.25, True), (0.0, False)])
 def test_dropout_alone_depends_on_step_and_micro_step(dropout, differs):
-    recipe = load_recipe(TINY)(dropout=dropout).replace(views=Views())  # identity: only dropout is left to chance
+    recipe = load_recipe(TINY)(dropout=dropout).replace(
+        views=Views(strong=identity())
+    )  # only dropout is left to chance
     still = fresh(recipe)
     first = still(BATCHES[0], 5)[0]
     assert torch.equal(first, still(BATCHES[0], 6)[0]) is not differs

@@ -1,18 +1,15 @@
-"""Ops against Pillow (levels) and Kornia (matrices), and the table of ops itself."""
+"""Levels against Pillow: single ops, chains of them, and what counts as image."""
 
-import kornia.augmentation
-import kornia.enhance
 import numpy as np
 import pytest
 import torch
-from kornia.geometry.transform import warp_perspective
 from PIL import Image, ImageEnhance, ImageOps
 
-from ssmtl.errors import RecipeError
 from ssmtl.views.geometry import Geometry
-from ssmtl.views.ops import GEOMETRIC, OPS, PHOTOMETRIC, Filter, Framing, Graded, Warp, find
-from ssmtl.views.policy import Draw, Stage
+from ssmtl.views.policy import Draw
+from ssmtl.views.presets import POOL_MULTIMIX
 from ssmtl.views.render import render
+from ssmtl.views.transform import Graded, Stage, as_transform
 
 PILLOW = {
     "AutoContrast": lambda image, value: ImageOps.autocontrast(image),
@@ -20,11 +17,13 @@ PILLOW = {
     "Contrast": lambda image, value: ImageEnhance.Contrast(image).enhance(value),
     "Equalize": lambda image, value: ImageOps.equalize(image),
     "Identity": lambda image, value: image,
+    "Invert": lambda image, value: ImageOps.invert(image),
     "Posterize": lambda image, value: ImageOps.posterize(image, int(value)),
     "Sharpness": lambda image, value: ImageEnhance.Sharpness(image).enhance(value),
     "Solarize": lambda image, value: ImageOps.solarize(image, int(value)),
 }
-EXACT = {"Equalize", "Identity", "Posterize", "Solarize"}
+EXACT = {"Equalize", "Identity", "Invert", "Posterize", "Solarize"}
+OPS = {op.kind: op for op in (*POOL_MULTIMIX, as_transform("Invert"))}
 LEVELS = np.arange(1.0, 10.0)
 
 
@@ -48,16 +47,20 @@ def retouched(images, *steps, sizes=None):
     n, size = len(images), tuple(images.shape[-2:])
     eye = torch.eye(3, dtype=torch.float64).repeat(n, 1, 1)
     stages = tuple(
-        Stage(OPS[name], torch.arange(n), torch.full((n,), value, dtype=torch.float64)) for name, value in steps
+        Stage(as_transform(name), torch.arange(n), torch.full((n, 1), value, dtype=torch.float64))
+        for name, value in steps
     )
-    sizes = torch.tensor([size] * n) if sizes is None else sizes
-    levels = render(images, sizes, Draw(Geometry(eye, size), eye, stages)).image * 255
+    draw = Draw(Geometry(eye, size, source_size=sizes), size, stages=stages)
+    levels = render(images, draw).image * 255
     assert torch.allclose(levels, levels.round(), atol=1e-3)
     return levels.round().to(torch.uint8).numpy()
 
 
 def values_of(name):
-    return sorted(set(OPS[name].magnitude(LEVELS).tolist()))
+    op = OPS[name]
+    uniform = np.stack([LEVELS / 10, np.ones(9)], 1)
+    values = op.draw(uniform, (1, 1), np.ones((9, 2), dtype=np.int64))
+    return sorted(set(values.ravel().tolist())) or [0.0]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -138,86 +141,27 @@ def test_four_channels_have_a_contrast():
 
 def test_level_maps_of_multimix():
     """Restated from the authors' program: v of 10, v in 1..9."""
-    at = {name: op.magnitude(np.array([1.0, 5.0, 9.0])).tolist() for name, op in OPS.items() if isinstance(op, Graded)}
+    uniform = np.stack([np.array([0.1, 0.5, 0.9]), np.ones(3)], 1)
+    real = np.ones((3, 2), dtype=np.int64)
+    graded = [op for op in POOL_MULTIMIX if isinstance(op, Graded)]
+    at = {op.kind: op.draw(uniform, (1, 1), real).ravel().tolist() for op in graded}
     for name in ("Brightness", "Contrast", "Sharpness"):
         assert at[name] == pytest.approx([0.14, 0.5, 0.86])
     assert at["Posterize"] == [4, 6, 7]
     assert at["Solarize"] == [231, 128, 26]
-    assert at["Rotate"] == [3, 15, 27]
+    assert at["Rotate"] == pytest.approx([3, 15, 27])
     for name in ("ShearX", "ShearY", "TranslateX", "TranslateY"):
         assert at[name] == pytest.approx([0.03, 0.15, 0.27])
-    assert sorted(name for name, op in OPS.items() if isinstance(op, Graded) and op.signed) == [
-        "Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY",
-    ]  # fmt: skip
+    assert sorted(op.kind for op in graded if op.signed) == ["Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY"]
 
 
-AUGMENTATIONS = {
-    "Rotate": lambda v, size: kornia.augmentation.RandomRotation((v, v), p=1.0),
-    "ShearX": lambda v, size: kornia.augmentation.RandomShear((degrees(v), degrees(v), 0.0, 0.0), p=1.0),
-    "ShearY": lambda v, size: kornia.augmentation.RandomShear((0.0, 0.0, degrees(v), degrees(v)), p=1.0),
-    "TranslateX": lambda v, size: kornia.augmentation.RandomTranslate(translate_x=whole(v, size[1]), p=1.0),
-    "TranslateY": lambda v, size: kornia.augmentation.RandomTranslate(translate_y=whole(v, size[0]), p=1.0),
-    "HorizontalFlip": lambda v, size: kornia.augmentation.RandomHorizontalFlip(p=1.0),
-}
-
-
-def whole(fraction, side):
-    return (round(fraction * side) / side,) * 2
-
-
-def degrees(tangent):
-    return float(np.degrees(np.arctan(tangent)))
-
-
-@pytest.mark.parametrize("size", [(48, 80), (33, 33)])
-@pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
-def test_matrices_are_kornias(name, size):
-    op = OPS[name]
-    for value in op.magnitude(np.array([2.0, 9.0])) if isinstance(op, Warp) else [0.0]:
-        augmentation = AUGMENTATIONS[name](float(value), size)
-        pixel_free = torch.empty((), dtype=torch.float64).expand(1, 1, *size)
-        params = augmentation.forward_parameters(torch.Size((1, 1, *size)))
-        expected = augmentation.generate_transformation_matrix(pixel_free, params, augmentation.flags)
-        if isinstance(op, Warp):
-            matrix = op.matrix(torch.tensor([value]), size)
-        else:
-            matrix = op.matrix(np.zeros((1, 2)), 0.0, size)
-        assert (matrix - expected).abs().max() < 1e-4
-
-
-def test_a_rendered_rotation_is_kornias_inside():
-    image = torch.from_numpy(picture(3, (64, 72)))[None]
-    matrix = OPS["Rotate"].matrix(torch.tensor([27.0], dtype=torch.float64), (64, 72))
-    draw = Draw(Geometry(matrix, (64, 72)), torch.eye(3, dtype=torch.float64)[None], ())
-    view = render(image, torch.tensor([[64, 72]]), draw)
-    expected = warp_perspective(image.double() / 255, matrix, (64, 72), align_corners=True)
-    covered = warp_perspective(torch.ones_like(image).double(), matrix, (64, 72)) > 1 - 1e-9
-    assert (view.image - expected)[covered].abs().max() < 1e-4
-    assert (view.image[0, :, 0, 0] == 0).all()
-
-
-def test_reflect_crop_reaches_every_shift_and_no_other():
-    uniform = np.stack(np.meshgrid(np.linspace(0, 1, 50, endpoint=False), [0.0, 0.999]), -1).reshape(-1, 2)
-    matrix = OPS["ReflectCrop"].matrix(uniform, 0.125, (16, 64))
-    assert matrix[:, 0, 2].unique().tolist() == list(range(-8, 9))
-    assert matrix[:, 1, 2].unique().tolist() == [-2, 2]
-    assert OPS["ReflectCrop"].matrix(np.full((1, 2), 0.99), 0.125, (256, 256))[0, :2, 2].tolist() == [32, 32]
-
-
-def test_names_split_into_the_two_kinds_of_symmetry():
-    assert set(PHOTOMETRIC) | set(GEOMETRIC) == set(OPS)
-    assert not set(PHOTOMETRIC) & set(GEOMETRIC)
-    assert len(OPS) == 15
-    for name in GEOMETRIC:
-        assert isinstance(OPS[name], Warp | Framing)
-    assert isinstance(OPS["Sharpness"], Filter)
-
-
-def test_every_named_counterpart_exists_in_kornia():
-    for op in OPS.values():
-        assert not op.kornia or hasattr(kornia.augmentation, op.kornia) or hasattr(kornia.enhance, op.kornia), op.name
-
-
-def test_unknown_names_suggest_the_nearest():
-    with pytest.raises(RecipeError, match="no transform 'Solarise'; did you mean 'Solarize'"):
-        find("Solarise")
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", sorted(set(PILLOW)))
+def test_float_images_are_rounded_to_8_bits(name, channels):
+    """A float image a little above the levels looks like the one on the levels."""
+    image = torch.from_numpy(picture(channels))[None]
+    op, size = OPS[name], tuple(image.shape[-2:])
+    value = [op.low] if isinstance(op, Graded) else []
+    stage = Stage(op, torch.arange(1), torch.tensor([value], dtype=torch.float64))
+    draw = Draw(Geometry(torch.eye(3, dtype=torch.float64)[None], size), size, stages=(stage,))
+    assert torch.equal(render((image + 0.3) / 255, draw).image, render(image, draw).image)

@@ -1,0 +1,93 @@
+"""What tasks declare decides what may happen to an image: policies are derived from it, or refused."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from ssmtl.errors import RecipeError
+from ssmtl.views.policy import Policy
+from ssmtl.views.transform import Transform, Warp
+
+SHIFTS = ("TranslateX", "TranslateY")
+
+
+@runtime_checkable
+class Symmetric(Protocol):
+    """What is asked of a task here."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def invariant_to(self) -> tuple[str, ...]: ...
+    @property
+    def equivariant_to(self) -> tuple[str, ...]: ...
+
+
+def allowed(policy: Policy, view: str, tasks: Sequence[Symmetric], channels: int, where: str) -> Policy:
+    """Return a policy with nothing in it but what every task declares and `channels` allow.
+
+    What isn't is left out where the policy is to be derived; a crop that doesn't follow the weak view's then does.
+    Raises RecipeError, naming `where`, the task, the transform and the fix, for what isn't in another policy, for a
+    derived pool that is empty, and for warps that no matrix describes.
+    """
+    reasons = {op: _reason(op, view, tasks, channels, where) for op in policy.transforms()}
+    if not policy.derive:
+        for reason in reasons.values():
+            if reason is not None:
+                raise RecipeError(reason)
+        return policy
+    always = [_followed(op) if _only_moves(op, view, tasks, channels, where) else op for op in policy.always]
+    always = [op for op in always if _reason(op, view, tasks, channels, where) is None]
+    pool = tuple(op for op in policy.pool if reasons[op] is None)
+    if policy.pool and not pool:
+        named = " and ".join(f"'{task.name}'" for task in tasks)
+        raise RecipeError(
+            f"{where} have no strong transform left: {named} declare none of the pool in common; name what leaves "
+            "their targets alone in `invariant_to`, or give the recipe other views."
+        )
+    num_ops = min(policy.num_ops, len(pool)) if policy.distinct else policy.num_ops
+    return policy.replace(always=tuple(always), pool=pool, num_ops=num_ops)
+
+
+def _reason(op: Transform, view: str, tasks: Sequence[Symmetric], channels: int, where: str) -> str | None:
+    """Return why a transform is not allowed, as a sentence, or None."""
+    if op.color and channels != 3:
+        return (
+            f"{where} use {op.names[0]}, which needs 3 channels, but the images have {channels}; take it out of the "
+            "policy, or read color images."
+        )
+    for task in tasks:
+        if isinstance(op, Warp) and op.elastic:
+            return (
+                f"{where} use {op.names[0]}, which no matrix describes, so the targets of the task '{task.name}' can't "
+                "move with it; use Rotate, ShearX or Perspective instead."
+            )
+        known = {*task.invariant_to, *task.equivariant_to}
+        for name in op.names:
+            if name not in known:
+                return (
+                    f"{where} use {name}, which the task '{task.name}' declares neither in invariant_to nor in "
+                    "equivariant_to; take it out of the policy, or add it to one of the two if the target really "
+                    "stays the same, or moves with the image."
+                )
+        if view != "weak" and _shifts(op) and not {*SHIFTS} <= known:
+            return (
+                f"{where} use {op.names[0]} with follow='any' or 'overlapping', which shifts them against the weak "
+                f"view, but the task '{task.name}' declares no TranslateX and TranslateY; set follow='same', or "
+                "declare them if the target moves with the image."
+            )
+    return None
+
+
+def _shifts(op: Transform) -> bool:
+    return isinstance(op, Warp) and op.frames and op.follow != "same"
+
+
+def _followed(op: Transform) -> Transform:
+    return op.replace(follow="same")
+
+
+def _only_moves(op: Transform, view: str, tasks: Sequence[Symmetric], channels: int, where: str) -> bool:
+    """Tell whether a crop would be allowed if it followed the weak view's."""
+    if view == "weak" or not _shifts(op) or _reason(op, view, tasks, channels, where) is None:
+        return False
+    return _reason(_followed(op), view, tasks, channels, where) is None

@@ -1,0 +1,128 @@
+"""What tasks declare decides what a policy may hold, and is left with."""
+
+from dataclasses import dataclass
+
+import kornia.augmentation
+import pytest
+
+from ssmtl.errors import RecipeError
+from ssmtl.recipe import Views
+from ssmtl.views.declared import allowed
+from ssmtl.views.framing import ReflectCrop, ScaleCrop
+from ssmtl.views.ops import FRAMES, GEOMETRIC, PHOTOMETRIC
+from ssmtl.views.policy import Policy
+from ssmtl.views.presets import POOL_DENSE, default_strong, dense_strong, dense_weak, multimix_strong
+from ssmtl.views.transform import Photometric
+from ssmtl.views.warps import HorizontalFlip, Rotate
+
+
+@dataclass(frozen=True)
+class Declares:
+    """As much of a task as matters here."""
+
+    name: str = "street"
+    invariant_to: tuple[str, ...] = PHOTOMETRIC
+    equivariant_to: tuple[str, ...] = GEOMETRIC
+
+
+EQUIVARIANT, FRAMED = Declares(), Declares(equivariant_to=FRAMES)
+
+
+def derived(policy, *tasks, view="strong", channels=3):
+    return allowed(policy, view, tasks, channels, "the strong views of 'city'")
+
+
+def kinds(ops):
+    return [op.kind for op in ops]
+
+
+def test_dense_fixmatch_and_fixmatch_star_differ_in_nothing_but_the_declaration():
+    """Miquel et al., Table 10: without equivariance no flip, no warp, and one crop for both views."""
+    weak, strong = dense_weak((96, 96)), dense_strong((96, 96))
+    assert derived(weak, EQUIVARIANT, view="weak") == weak
+    assert derived(strong, EQUIVARIANT) == strong
+    assert kinds(derived(weak, FRAMED, view="weak").always) == ["ScaleCrop"]
+    star = derived(strong, FRAMED)
+    assert kinds(star.always) == ["ScaleCrop", "Cutout"]
+    assert star.always[0] == strong.always[0].replace(follow="same")
+    assert kinds(star.pool) == [op.kind for op in POOL_DENSE if isinstance(op, Photometric)]
+    assert (star.num_ops, star.scope, star.distinct) == (2, "batch", True)
+
+
+def test_the_pool_is_what_all_tasks_have_in_common():
+    text = Declares("text", PHOTOMETRIC, ("Rotate", "ScaleCrop"))
+    bright = Declares("bright", ("Solarize", "Rotate"), ())
+    policy = Policy(pool=("Solarize", "Rotate", "ShearX", "Invert"), num_ops=2, distinct=True, derive=True)
+    assert kinds(derived(policy, text).pool) == ["Solarize", "Rotate", "Invert"]
+    assert kinds(derived(policy, text, bright).pool) == ["Solarize", "Rotate"]
+    assert derived(policy, Declares("few", ("Invert",), ())).num_ops == 1
+
+
+def test_gray_images_lose_the_ops_of_color():
+    assert "Saturation" in kinds(derived(dense_strong(), EQUIVARIANT).pool)
+    assert "Saturation" not in kinds(derived(dense_strong(), EQUIVARIANT, channels=1).pool)
+
+
+def test_a_crop_of_its_own_needs_shifts():
+    task = Declares("map", PHOTOMETRIC, ("ReflectCrop", "ScaleCrop"))
+    for op in (ReflectCrop(), ScaleCrop((8, 8), follow="overlapping")):
+        with pytest.raises(RecipeError, match=f"use {op.kind} with follow='any' .* 'map' .* set follow='same', or dec"):
+            derived(Policy(always=(op,)), task)
+        assert derived(Policy(always=(op,)), task, view="weak").always == (op,)
+        assert derived(Policy(always=(op.replace(follow="same"),)), task).always[0].follow == "same"
+        assert derived(Policy(always=(op,), derive=True), task).always[0].follow == "same"
+
+
+@pytest.mark.parametrize(
+    ("policy", "task", "message"),
+    [
+        (
+            Policy(always=("HorizontalFlip",)),
+            Declares("chest side", PHOTOMETRIC, ("Rotate",)),
+            "views of 'city' use HorizontalFlip, which the task 'chest side' declares neither in invariant_to nor "
+            "in equivariant_to; take it out of the policy, or add it",
+        ),
+        (
+            Policy(always=(kornia.augmentation.RandomHorizontalFlip(),)),
+            Declares("chest side", PHOTOMETRIC, ("Rotate",)),
+            "use HorizontalFlip, which the task 'chest side' declares neither",
+        ),
+        (
+            multimix_strong(),
+            Declares("film", ("Identity",), ()),
+            "use HorizontalFlip, which the task 'film' declares neither",
+        ),
+        (
+            Policy(pool=(kornia.augmentation.RandomElasticTransform(p=1.0),), num_ops=1),
+            Declares("boxes"),
+            "use RandomElasticTransform, which no matrix describes, so the targets of the task 'boxes' can't move with "
+            "it; use Rotate, ShearX or Perspective",
+        ),
+        (
+            default_strong(),
+            Declares("depth", (), ()),
+            "the strong views of 'city' have no strong transform left: 'depth' declare none of the pool in common",
+        ),
+    ],
+)
+def test_what_is_refused(policy, task, message):
+    with pytest.raises(RecipeError, match=message):
+        derived(policy, task)
+
+
+def test_an_op_of_color_on_gray_images_is_refused():
+    with pytest.raises(RecipeError, match="use ColorJitter, which needs 3 channels, but the images have 1; take it"):
+        derived(Policy(always=("ColorJitter",)), EQUIVARIANT, channels=1)
+
+
+def test_what_follows_needs_a_lead():
+    crop = ScaleCrop((8, 8), scale=(0.5, 2))
+    Views(weak=Policy(always=(crop,)), strong=Policy(always=(crop.replace(follow="overlapping"),)))
+    Views(weak=Policy(always=(crop,)), strong=Policy(always=(crop.replace(follow="any"),)))
+    for weak in (Policy(), Policy(always=(crop.replace(scale=(1, 2)),)), Policy(always=(Rotate(),))):
+        with pytest.raises(ValueError, match="ScaleCrop of the strong view follows that of the weak view, which has"):
+            Views(weak=weak, strong=Policy(always=(crop,)))
+    with pytest.raises(ValueError, match="ScaleCrop of the weak view overlaps itself; set follow='same'"):
+        Views(weak=Policy(always=(crop.replace(follow="overlapping"),)))
+    shared = Policy(always=(HorizontalFlip(follow="same"),))
+    assert Views(weak=shared, strong=shared).strong == shared
