@@ -24,6 +24,7 @@ GROUPS = (
     "readers",
     "streams",
     "policies",
+    "transforms",
     "models",
     "encoders",
     "heads",
@@ -46,6 +47,8 @@ Start here, without any data:
 
     ssmtl predict runs/first FILM.png
 
+    ssmtl views multimix_cxr --out views.png
+
 Every command explains itself with --help; --debug shows the traceback of an error.""",
     result_action="return_value",
     help_format="markdown",
@@ -64,6 +67,22 @@ def run_help(recipe: str, /) -> int:
         recipe: A recipe's file or name.
     """
     return _run([recipe])
+
+
+@app.command(
+    name="views", help_epilogue="Example: ssmtl views multimix_cxr --diagnosis-labels 50 --rows 8 --out sheet.png"
+)
+def views_help(recipe: str, /) -> int:
+    """Draw a contact sheet of what a recipe's images become, to be looked at before training.
+
+    A row shows an image with its annotations, its weak view, its strong view, the annotations moved from one to the
+    other, and which pixels count. The recipe's arguments are flags, as for `ssmtl run`, beside --out, --rows and
+    --step; `ssmtl views multimix_cxr --help` shows all.
+
+    Args:
+        recipe: A recipe's file or name.
+    """
+    return _views([recipe])
 
 
 @app.command(name="eval", help_epilogue="Example: ssmtl eval runs/first --checkpoint best")
@@ -167,14 +186,27 @@ def _run(tokens: list[str]) -> int:
     return run(tokens)
 
 
+def _views(tokens: list[str]) -> int:
+    from ssmtl.commands.views import views
+
+    return views(tokens)
+
+
+OF_RECIPES = {"run": _run, "views": _views}
+"""Commands whose words are a recipe's to understand."""
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 2 for a user's mistake, 130 when Ctrl-C stopped a run."""
     tokens = list(sys.argv[1:] if argv is None else argv)
     debug = DEBUG in tokens
     tokens = [token for token in tokens if token != DEBUG]
     try:
-        starts_recipe = tokens[:1] == ["run"] and len(tokens) > 1 and not tokens[1].startswith("-")
-        code = _run(tokens[1:]) if starts_recipe else app(tokens, exit_on_error=False, print_error=False)
+        starts_recipe = len(tokens) > 1 and tokens[0] in OF_RECIPES and not tokens[1].startswith("-")
+        if starts_recipe:
+            code = OF_RECIPES[tokens[0]](tokens[1:])
+        else:
+            code = app(tokens, exit_on_error=False, print_error=False)
     except (SsmtlError, CycloptsError, ValidationError, OSError) as error:
         if debug:
             raise

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from ssmtl.component import mistakes
 from ssmtl.errors import RecipeError, SsmtlError, nearest
 
-RUN_FLAGS = (
+COMMAND_FLAGS = (
     "name",
     "out",
     "steps",
@@ -24,7 +24,10 @@ RUN_FLAGS = (
     "workers",
     "resume",
     "quiet",
+    "rows",
+    "step",
 )
+"""Flags of `ssmtl run` and of `ssmtl views`."""
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -53,7 +56,8 @@ def load_recipe(path: Path) -> Callable[..., Any]:
     """Run a recipe file and return its function `recipe`.
 
     Raises RecipeError when the file doesn't run, has no such function, or the function can't be a command line: it
-    takes keyword arguments with defaults, among them `data` and `seed`, and none that `ssmtl run` has itself.
+    takes keyword arguments with defaults, among them `data` and `seed`, and none that `ssmtl run` or `ssmtl views` have
+    themselves.
     """
     spec = importlib.util.spec_from_file_location(f"ssmtl_recipe_{path.stem}", path)
     if spec is None or spec.loader is None:
@@ -91,8 +95,10 @@ def _check_signature(path: Path, function: Callable[..., Any]) -> None:
     for name, parameter in parameters.items():
         if parameter.kind is not parameter.KEYWORD_ONLY or parameter.default is parameter.empty:
             raise RecipeError(f"the argument '{name}' of {path} must be keyword-only and have a default.")
-        if name in RUN_FLAGS:
-            raise RecipeError(f"the argument '{name}' of {path} hides a flag of `ssmtl run`; rename it.")
+        if name in COMMAND_FLAGS:
+            raise RecipeError(
+                f"the argument '{name}' of {path} hides a flag of `ssmtl run` or `ssmtl views`; rename it."
+            )
     for name in ("data", "seed"):
         if name not in parameters:
             raise RecipeError(f"the function `recipe` of {path} must take the keyword '{name}'.")

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from cyclopts import App, Parameter
 
@@ -50,18 +50,51 @@ class RunFlags:
     """No progress bar."""
 
 
+Flags = TypeVar("Flags")
+
+
+@dataclass(frozen=True)
+class Asked(Generic[Flags]):
+    """A recipe's function with the arguments that it was given on the command line, and the command's own flags."""
+
+    path: Path
+    function: Any
+    arguments: dict[str, Any]
+    flags: Flags
+
+    def recipe(self) -> Any:
+        """Return the Recipe; raises RecipeError with the place where making it failed."""
+        from ssmtl.recipe import Recipe
+
+        arguments = dict(self.arguments)
+        if arguments.get("data") is not None:
+            arguments["data"] = arguments["data"].expanduser().absolute()  # the run outlives this working directory
+        with recipe_code(self.path):
+            recipe = self.function(**arguments)
+        if not isinstance(recipe, Recipe):
+            raise RecipeError(f"`recipe` of {self.path} must return a Recipe, got {type(recipe).__name__}.")
+        return recipe
+
+
 def run(tokens: list[str]) -> int:
     """Run `RECIPE [flags]`; returns the exit code."""
+    asked = ask(tokens, "run", RunFlags(), EPILOGUE)
+    if asked is None:
+        return 0
+    return _execute(asked, shlex.join(["ssmtl", "run", *tokens]))
+
+
+def ask(tokens: list[str], verb: str, flags: Flags, epilogue: str) -> "Asked[Flags] | None":
+    """Understand `RECIPE [flags]` of a command, or show its help and return None; `flags` are the defaults."""
     path = find_recipe(tokens[0])
     function = load_recipe(path)
-    app = recipe_app(path, function)
+    app = recipe_app(path, function, verb, flags, epilogue)
     command, bound, _ = app.parse_args(tokens[1:], exit_on_error=False, print_error=False)
     if command is not _command:
         command(*bound.args, **bound.kwargs)  # --help
-        return 0
+        return None
     arguments = dict(bound.arguments)
-    flags = arguments.pop("flags", None) or RunFlags()
-    return _execute(path, function, arguments, flags, shlex.join(["ssmtl", "run", *tokens]))
+    return Asked(path, function, arguments, arguments.pop("flags", None) or flags)
 
 
 def _command(**arguments: Any) -> dict[str, Any]:
@@ -69,18 +102,18 @@ def _command(**arguments: Any) -> dict[str, Any]:
     return arguments
 
 
-def recipe_app(path: Path, function: Any) -> App:
-    """Return the command line of a recipe: its signature, its docstring, and the flags of every run."""
+def recipe_app(path: Path, function: Any, verb: str, flags: Any, epilogue: str) -> App:
+    """Return a command line for a recipe: its signature, its docstring, and the flags of the command."""
     own = list(inspect.signature(function).parameters.values())
-    flags = inspect.Parameter("flags", inspect.Parameter.KEYWORD_ONLY, annotation=RunFlags, default=RunFlags())
-    _command.__signature__ = inspect.Signature([*own, flags])  # type: ignore[attr-defined]
-    _command.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, flags)}
+    shared = inspect.Parameter("flags", inspect.Parameter.KEYWORD_ONLY, annotation=type(flags), default=flags)
+    _command.__signature__ = inspect.Signature([*own, shared])  # type: ignore[attr-defined]
+    _command.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, shared)}
     _command.__doc__ = function.__doc__
     app = App(
-        name=f"ssmtl run {path.stem}",
+        name=f"ssmtl {verb} {path.stem}",
         version_flags=[],
         help_format="markdown",
-        help_epilogue=EPILOGUE,
+        help_epilogue=epilogue,
         result_action="return_value",
         default_parameter=Parameter(allow_repeating=True),  # the last one counts, so that scripts can be overridden
     )
@@ -88,11 +121,11 @@ def recipe_app(path: Path, function: Any) -> App:
     return app
 
 
-def _execute(path: Path, function: Any, arguments: dict[str, Any], flags: RunFlags, command: str) -> int:
+def _execute(request: Asked[RunFlags], command: str) -> int:
     from ssmtl.engine import Options, train
-    from ssmtl.recipe import Recipe
     from ssmtl.runs import RunFolder
 
+    arguments, flags = request.arguments, request.flags
     asked = {name: getattr(flags, name) for name in ("name", "steps", "eval_every", "checkpoint_every")}
     changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if flags.resume is not None:
@@ -105,13 +138,7 @@ def _execute(path: Path, function: Any, arguments: dict[str, Any], flags: RunFla
         recipe = folder.recipe().replace(**changes)
         kept = folder.note().get("options", {})
     else:
-        if arguments.get("data") is not None:
-            arguments["data"] = arguments["data"].expanduser().absolute()  # the run outlives this working directory
-        with recipe_code(path):
-            recipe = function(**arguments)
-        if not isinstance(recipe, Recipe):
-            raise RecipeError(f"`recipe` of {path} must return a Recipe, got {type(recipe).__name__}.")
-        recipe = recipe.replace(**changes)
+        recipe = request.recipe().replace(**changes)
         folder, kept = _folder(recipe, flags.out, command), {}
     options = Options(**{**kept, **_given(flags, kept)}, quiet=flags.quiet)
     return finish(recipe, folder, options, train, resume=flags.resume is not None)

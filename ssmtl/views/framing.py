@@ -50,6 +50,7 @@ class ScaleCrop(Warp):
     kornia: ClassVar[str] = "RandomCrop"
     numbers: ClassVar[int] = 3
     frames: ClassVar[bool] = True
+    searches: ClassVar[bool] = True
 
     size: tuple[Side, Side] | None = Field(default=None, kw_only=False)
     """Height and width of the canvas in pixels."""
@@ -111,6 +112,7 @@ class RandomResizedCrop(Warp):
     kornia: ClassVar[str] = "RandomResizedCrop"
     numbers: ClassVar[int] = 4
     frames: ClassVar[bool] = True
+    searches: ClassVar[bool] = True
 
     size: tuple[Side, Side] | None = Field(default=None, kw_only=False)
     """Height and width of the canvas in pixels."""

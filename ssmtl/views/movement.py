@@ -4,7 +4,7 @@ Rows that only flip, turn by quarters or shift by whole pixels are copied, bit b
 bilinearly. Which rows go where is read off the draw, which is on the CPU, so that nothing waits for the device.
 """
 
-from collections.abc import Iterator
+from typing import final
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64, Num
@@ -13,91 +13,86 @@ from torch import Tensor
 from ssmtl.views.geometry import inverse, upload
 from ssmtl.views.policy import Cut, Draw
 from ssmtl.views.resample import Outside, bilinear, copy, covers, is_whole, shown, swapped
-from ssmtl.views.retouch import slices
 
 STILL, FLIPPED, SHIFTED, TURNED, SAMPLED = range(5)
 FEW = 32
+ROUNDING = 2.0**-22
+"""The four weights of a bilinear sample may sum to a little more than 1; no pixel may."""
 
 
-def move(
-    images: Num[Tensor, "n c h w"], sizes: Int64[Tensor, "n 2"], draw: Draw
-) -> tuple[Float[Tensor, "n c H W"], Bool[Tensor, "n H W"]]:
-    """Return moved images in [0, 1], black outside of canvas and mirrored frame, and which pixels show the images.
+@final
+class Movement:
+    """How the rows of a draw move, planned on the CPU; `sizes` are the (height, width) of images on their canvases."""
 
-    `sizes`, on the CPU, are the (height, width) of the images on their canvases.
-    """
-    moves = _Moves(sizes, draw)
-    device, size = images.device, draw.geometry.size
-    image = torch.empty((*images.shape[:2], *size), device=device)
-    valid = torch.ones((len(images), *size), dtype=torch.bool, device=device)
-    for rows, way in moves.groups(device):
-        everything = len(rows) == len(images)
-        place = slice(None) if everything else slice(int(rows[0]), int(rows[-1]) + 1)
-        if everything or len(rows) == int(rows[-1]) - int(rows[0]) + 1:
-            moves.run(images[place], rows, way, image[place], valid[place])
-            continue
-        index = upload(rows, device)
-        part = torch.empty((len(rows), *image.shape[1:]), device=device)
-        shows = torch.ones((len(rows), *size), dtype=torch.bool, device=device)
-        moves.run(images[index], rows, way, part, shows)
-        image.index_copy_(0, index, part)
-        valid.index_copy_(0, index, shows)
-    return image, valid
-
-
-class _Moves:
-    """How every row moves, planned on the CPU."""
-
-    def __init__(self, sizes: Int64[Tensor, "n 2"], draw: Draw) -> None:
-        self.size, self.canvas, self.sizes = draw.geometry.size, draw.canvas, sizes
+    def __init__(self, draw: Draw, sizes: Int64[Tensor, "n 2"], device: torch.device) -> None:
+        self.size = draw.geometry.size
         self.back = inverse(draw.geometry.matrix)
-        self.ways = _ways(self.back, self.size, self.canvas)
-        self.filled = covers(self.back, self.size, self.canvas)
-        self.whole = (sizes == torch.tensor(self.canvas)).all(1)
-        self.outside: Outside = "border"
-        self.to_frame: Float64[Tensor, "n 3 3"] | None = None
-        self.framed = self.filled
+        self.ways = _ways(self.back, self.size, draw.canvas)
+        self.outside: Outside = "border" if draw.framed is None else "reflection"
+        canvas = torch.tensor([draw.canvas]).expand(len(draw), 2)
+        filled, whole = covers(self.back, self.size, draw.canvas), (sizes == canvas).all(1)
+        self.valid: Bool[Tensor, "n H W"] | None = None
+        """Which pixels show the images; None for all."""
+        if not bool((filled & whole).all()):
+            self.valid = shown(sizes, self.back, self.size, device)
         if draw.framed is not None:
-            self.outside, self.to_frame = "reflection", draw.framed @ self.back
-            self.framed = self.filled | covers(self.to_frame, self.size, self.canvas)
+            to_frame = draw.framed @ self.back
+            filled = filled | covers(to_frame, self.size, draw.canvas)
+        self.lit, self.filled = self.valid, filled
+        if not bool(filled.all()) and not (self.valid is not None and bool(whole.all())):
+            self.lit = shown(canvas, self.back, self.size, device)
+        if not bool(filled.all()) and self.lit is not None and draw.framed is not None:
+            self.lit = self.lit | shown(canvas, to_frame, self.size, device)
 
-    def groups(self, device: torch.device) -> Iterator[tuple[Int64[Tensor, " m"], int]]:
-        """Yield rows that move alike, a few at a time on the CPU."""
-        for some in slices(len(self.ways), self.size[0] * self.size[1], device):
-            ways = self.ways[some]
-            for way in sorted(set(ways.tolist())):
-                yield torch.nonzero(ways == way)[:, 0] + some.start, way
+    def run(self, images: Num[Tensor, "m c h w"], rows: slice, image: Float[Tensor, "m c H W"]) -> None:
+        """Fill in the moved images of some rows, in [0, 1], black outside of canvas and mirrored frame."""
+        back, ways = self.back[rows], self.ways[rows]
+        kinds = sorted(set(ways.tolist()))
+        if len(kinds) > 1:  # few and large groups: all copies in one
+            ways = torch.where(ways < SHIFTED, SHIFTED, ways)
+            kinds = sorted(set(ways.tolist()))
+        lit = None if self.lit is None or bool(self.filled[rows].all()) else self.lit[rows, None]
+        if len(kinds) == 1:
+            self._fill(image, images, back, kinds[0], lit)
+            return
+        for way in kinds:
+            some = torch.nonzero(ways == way)[:, 0]
+            index = upload(some, images.device)
+            part = torch.empty((len(some), *image.shape[1:]), device=images.device)
+            self._fill(part, images[index], back[some], way, None if lit is None else lit[index])
+            image.index_copy_(0, index, part)
 
-    def run(
+    def _fill(
         self,
-        images: Num[Tensor, "m c h w"],
-        rows: Int64[Tensor, " m"],
-        way: int,
         image: Float[Tensor, "m c H W"],
-        valid: Bool[Tensor, "m H W"],
+        images: Num[Tensor, "m c h w"],
+        back: Float64[Tensor, "m 3 3"],
+        way: int,
+        lit: Bool[Tensor, "m 1 H W"] | None,
     ) -> None:
-        """Fill in `image` and `valid`, which is all true, for rows that move alike."""
-        back = self.back[rows]
+        """Fill in the pixels of rows that move alike, black where they aren't `lit`."""
+        levels = images.dtype == torch.uint8
         if way == SAMPLED:
-            source = images.float().div_(255) if images.dtype == torch.uint8 else images.float()
-            torch.clamp(bilinear(source, back, self.size, self.outside), 0, 1, out=image)
+            images = images.float()
+        elif way == FLIPPED:
+            images = images.flip(-1)
+        elif way == TURNED:
+            images, back = images.mT, swapped(back)
+        if way == SAMPLED:
+            unit = (1 - ROUNDING) / 255 if levels else 1 - ROUNDING
+            torch.mul(bilinear(images, back, self.size, self.outside), _dimmed(lit, unit), out=image)
+            return
+        moved = copy(images, back, self.size, self.outside) if way in (SHIFTED, TURNED) else images
+        if levels:
+            torch.div(moved, 255, out=image)
         else:
-            if way == FLIPPED:
-                images = images.flip(-1)
-            elif way == TURNED:
-                images = copy(images.mT, swapped(back), self.size, self.outside)
-            elif way == SHIFTED:
-                images = copy(images, back, self.size, self.outside)
-            _to_float(images, image)
-        filled, whole = bool(self.filled[rows].all()), bool(self.whole[rows].all())
-        if not (filled and whole):
-            valid.copy_(shown(self.sizes[rows], back, self.size, valid.device))
-        if not bool(self.framed[rows].all()):
-            canvas = torch.tensor([self.canvas]).expand(len(rows), 2)
-            there = valid if whole else shown(canvas, back, self.size, valid.device)
-            if self.to_frame is not None:
-                there = there | shown(canvas, self.to_frame[rows], self.size, valid.device)
-            image.mul_(there[:, None])
+            image.copy_(moved)
+        if lit is not None:
+            image.mul_(lit)
+
+
+def _dimmed(light: Bool[Tensor, "m 1 H W"] | None, unit: float) -> Float[Tensor, "m 1 H W"] | float:
+    return unit if light is None else light * unit
 
 
 def _ways(back: Float64[Tensor, "n 3 3"], size: tuple[int, int], canvas: tuple[int, int]) -> Int64[Tensor, " n"]:
@@ -110,15 +105,10 @@ def _ways(back: Float64[Tensor, "n 3 3"], size: tuple[int, int], canvas: tuple[i
     return ways
 
 
-def _to_float(images: Num[Tensor, "n c h w"], out: Float[Tensor, "n c h w"]) -> None:
-    if images.dtype == torch.uint8:
-        torch.div(images, 255, out=out)
-    else:
-        out.copy_(images)
-
-
-def cut(image: Float[Tensor, "n c H W"], cuts: tuple[Cut, ...]) -> Bool[Tensor, "n H W"] | None:
-    """Blank rectangles in place, and return which pixels no target belongs on any more (None: all may)."""
+def cut(
+    image: Float[Tensor, "n c H W"], cuts: tuple[Cut, ...]
+) -> tuple[Float[Tensor, "n c H W"], Bool[Tensor, "n H W"] | None]:
+    """Blank rectangles, in place where it pays, and tell which pixels no target belongs on any more (None: all may)."""
     erased = None
     for one in cuts:
         ignore = one.op.on_target == "ignore"
@@ -131,10 +121,10 @@ def cut(image: Float[Tensor, "n c H W"], cuts: tuple[Cut, ...]) -> Bool[Tensor, 
                     erased[row, top:bottom, left:right] = True
             continue
         blank = _blank(one, image)
-        image.copy_(torch.where(blank[:, None], one.op.fill, image))
+        image = torch.where(blank[:, None], one.op.fill, image)
         if ignore and erased is not None:
             erased |= blank
-    return erased
+    return image, erased
 
 
 def _blank(one: Cut, image: Float[Tensor, "n c H W"]) -> Bool[Tensor, "n H W"]:

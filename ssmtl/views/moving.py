@@ -4,7 +4,7 @@ All take geometries whose matrix is on the CPU and targets on any device, never 
 targets and geometry differ in rows or in size. Boxes are in `ssmtl.views.boxes`.
 """
 
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -67,11 +67,11 @@ def move_points(
 
 def _nearest(values: ValueMap, geometry: Geometry, fill: int) -> ValueMap:
     _check(values, geometry)
-    if geometry.valid is not None:
-        values = cast(ValueMap, values.masked_fill(~geometry.valid, fill))
-    if geometry.size != tuple(values.shape[-2:]) or not bool(geometry.is_identity.all()):
-        values = nearest(values, inverse(geometry.matrix), geometry.size, fill)
-    return values if geometry.erased is None else cast(ValueMap, values.masked_fill(geometry.erased, fill))
+    back, valid, erased = inverse(geometry.matrix), geometry.valid, geometry.erased
+    still = geometry.size == tuple(values.shape[-2:]) and bool(geometry.is_identity.all())
+    if still and valid is None and erased is None:
+        return values
+    return nearest(values, back, geometry.size, fill, valid=valid, erased=erased)
 
 
 def _unerased(valid: Bool[Tensor, "n H W"], geometry: Geometry) -> Bool[Tensor, "n H W"]:

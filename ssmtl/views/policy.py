@@ -126,7 +126,12 @@ class Policy(Component):
                 raise ValueError(f"{op.kind} happens once a view, before or after the pool; put it into 'always'")
             if isinstance(op, Warp) and op.follow != "any":
                 raise ValueError(f"{op.kind} in the pool is drawn for this view alone; set follow='any'")
+        moved: Warp | None = None
         for place, op in enumerate(self.always):
+            if isinstance(op, Warp):
+                if op.searches and moved is not None:
+                    raise ValueError(f"{op.kind} looks for the image in its canvas' corner; put it before {moved.kind}")
+                moved = moved or op
             if op in self.always[:place]:
                 raise ValueError(f"{op.kind} is listed twice in 'always': name every transform once")
         return self
@@ -250,8 +255,6 @@ class _Drawing:
         self.size = op.view_size(self.size)
         if op.mirrors:
             self.framed = self.matrix
-        if op.frames:
-            self.real = np.tile(np.array([self.size], dtype=np.int64), (len(self.rows), 1))
 
     def _numbers(self, op: Transform, chosen: Int64[np.ndarray, " m"], basic: Uniform, place: str) -> Drawn:
         """Return as many numbers as the op needs: the basic ones first."""

@@ -9,25 +9,32 @@ from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
 from ssmtl.views.geometry import Geometry
-from ssmtl.views.movement import cut, move
+from ssmtl.views.movement import Movement, cut
 from ssmtl.views.policy import Draw
-from ssmtl.views.retouch import retouch
+from ssmtl.views.resample import rows_at_once
+from ssmtl.views.retouch import retouch, split
 
 
 @final
 @dataclass(frozen=True)
 class Rendered:
-    """A view: images in [0, 1], how their pixels moved, and which pixels show a real pixel of the source.
+    """A view: images in [0, 1], and how their pixels moved.
 
-    Mirrored pixels are part of the image and not `valid`: targets aren't mirrored; what a cutout blanked for targets is
-    not valid either. `geometry.valid` is `valid`, so that `between(this.geometry, other.geometry)` moves predictions
-    made on this view, and `geometry.matrix` stays on the CPU. To move labels of the source itself, replace
-    `geometry.valid` by the source's real pixels (or None).
+    `geometry.valid` marks the pixels that show a real pixel of the source (None: all do), so that
+    `between(this.geometry, other.geometry)` moves predictions made on this view. Mirrored pixels are part of the image
+    and not valid: targets aren't mirrored. What a cutout blanked for targets is not valid either. To move labels of the
+    source itself, replace `geometry.valid` by the source's real pixels (or None).
     """
 
     image: Float[Tensor, "n c h w"]
     geometry: Geometry
-    valid: Bool[Tensor, "n h w"]
+
+    @property
+    def valid(self) -> Bool[Tensor, "n h w"]:
+        """Return which pixels show a real pixel of the source."""
+        everywhere = torch.ones((), dtype=torch.bool, device=self.image.device)
+        found = self.geometry.valid
+        return everywhere.expand(len(self.image), *self.geometry.size) if found is None else found
 
     @classmethod
     def cat(cls, parts: Sequence["Rendered"]) -> "Rendered":
@@ -37,15 +44,25 @@ class Rendered:
             raise ValueError(f"joining views needs one size, got {sizes or 'no views'}: render on one canvas")
         if len(parts) == 1:
             return parts[0]
-        valid = torch.cat([part.valid for part in parts])
-        erased = None
-        if any(part.geometry.erased is not None for part in parts):
-            erased = torch.cat([_erased_or_none(part) for part in parts])
+        valid = _joined([part.geometry.valid for part in parts], [part.valid for part in parts])
+        erased = [part.geometry.erased for part in parts]
+        nowhere = [part.valid.new_zeros(part.valid.shape) for part in parts]
         real = [part.geometry.source_size for part in parts if part.geometry.source_size is not None]
-        matrix = torch.cat([part.geometry.matrix for part in parts])
-        source_size = torch.cat(real) if len(real) == len(parts) else None
-        geometry = Geometry(matrix, sizes[0], valid, erased, source_size)
-        return cls(torch.cat([part.image for part in parts]), geometry, valid)
+        geometry = Geometry(
+            torch.cat([part.geometry.matrix for part in parts]),
+            sizes[0],
+            valid,
+            _joined(erased, nowhere),
+            torch.cat(real) if len(real) == len(parts) else None,
+        )
+        return cls(torch.cat([part.image for part in parts]), geometry)
+
+
+def _joined(masks: Sequence[Tensor | None], instead: Sequence[Tensor]) -> Tensor | None:
+    """Join masks, with others instead of those that are None, unless all are."""
+    if all(mask is None for mask in masks):
+        return None
+    return torch.cat([other if mask is None else mask for mask, other in zip(masks, instead, strict=True)])
 
 
 @torch.no_grad()
@@ -63,12 +80,21 @@ def render(images: Num[Tensor, "n c h w"], draw: Draw) -> Rendered:
     sizes = draw.geometry.source_size
     if sizes is None:
         sizes = torch.tensor([draw.canvas]).expand(len(draw), 2)
-    with torch.autocast(images.device.type, enabled=False):
-        image, valid = move(retouch(images, sizes, draw.stages), sizes, draw)
-        erased = cut(image, draw.cuts)
+    device = images.device
+    with torch.autocast(device.type, enabled=False):
+        movement = Movement(draw, sizes, device)
+        image = torch.empty((*images.shape[:2], *draw.geometry.size), device=device)
+        at_once = rows_at_once(draw.canvas, len(draw), device)
+        stages = split(draw.stages, at_once)
+        for part, start in enumerate(range(0, len(draw), at_once)):
+            rows = slice(start, start + at_once)
+            retouched = retouch(images[rows], sizes[rows], stages.get(part, ()))
+            movement.run(retouched, rows, image[rows])
+        image, erased = cut(image, draw.cuts)
+    valid = movement.valid
     if erased is not None:
-        valid = valid & ~erased
-    return Rendered(image, replace(draw.geometry, valid=valid, erased=erased), valid)
+        valid = ~erased if valid is None else valid & ~erased
+    return Rendered(image, replace(draw.geometry, valid=valid, erased=erased))
 
 
 def _check(images: Tensor, draw: Draw) -> None:
@@ -84,7 +110,3 @@ def _check(images: Tensor, draw: Draw) -> None:
             raise ValueError(f"float images must be in [0, 1], got {low:g} to {high:g}: render before normalizing")
     elif images.dtype != torch.uint8:
         raise ValueError(f"images must be uint8 (0 to 255) or float (0 to 1), got {images.dtype}: convert them first")
-
-
-def _erased_or_none(part: Rendered) -> Bool[Tensor, "n h w"]:
-    return torch.zeros_like(part.valid) if part.geometry.erased is None else part.geometry.erased

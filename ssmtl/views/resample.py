@@ -16,9 +16,17 @@ from ssmtl.views.geometry import is_affine, upload
 
 Values = TypeVar("Values", bound=Tensor)
 Outside: TypeAlias = Literal["zeros", "border", "reflection"]
-FAR = 1e4
+FAR, EPSILON = 1e4, 1e-9
+PIXELS_AT_ONCE = 2**16
+FEW = 8
 NUDGE = 2.0**-10
 """What is half-way between two pixels goes to the later one; float32 must not decide otherwise."""
+
+
+def rows_at_once(size: tuple[int, int], rows: int, device: torch.device) -> int:
+    """Return how many images of a size to treat at once: on the CPU as many as stay in its cache, if they are few."""
+    few = PIXELS_AT_ONCE // max(size[0] * size[1], 1)
+    return max(rows, 1) if device.type != "cpu" or few > FEW else max(few, 1)
 
 
 def is_upright(back: Float64[Tensor, "n 3 3"]) -> Bool[Tensor, " n"]:
@@ -37,17 +45,60 @@ def swapped(back: Float64[Tensor, "n 3 3"]) -> Float64[Tensor, "n 3 3"]:
     return back[:, [1, 0, 2]]
 
 
-def nearest(values: Values, back: Float64[Tensor, "n 3 3"], size: tuple[int, int], fill: int) -> Values:
-    """Return per view pixel the value [n, h, w] of the source pixel that `back` sends it to; `fill` outside."""
+def nearest(
+    values: Values,
+    back: Float64[Tensor, "n 3 3"],
+    size: tuple[int, int],
+    fill: int,
+    *,
+    valid: Bool[Tensor, "n h w"] | None = None,
+    erased: Bool[Tensor, "n H W"] | None = None,
+) -> Values:
+    """Return per view pixel the value [n, h, w] of the source pixel that `back` sends it to.
+
+    It is `fill` outside, where the source isn't `valid`, and where the view is `erased`.
+    """
+    if valid is not None:
+        values = cast(Values, torch.where(valid, values, fill).to(values.dtype))
     if bool(is_upright(back).all()):
-        index, found = _upright(back, size, values.shape[-2:], values.device)
-        picked = values.flatten(1).gather(1, index.flatten(1)).view(index.shape)
-        return cast(Values, torch.where(found, picked, fill).to(values.dtype))
+        return _indexed(values, back, size, fill, erased)
+    return _gridded(values, back, size, fill, erased)
+
+
+def _indexed(
+    values: Values,
+    back: Float64[Tensor, "n 3 3"],
+    size: tuple[int, int],
+    fill: int,
+    erased: Bool[Tensor, "n H W"] | None,
+) -> Values:
+    """Look values up through an index per column and an index per row."""
+    height, width = values.shape[-2:]
+    x, y = _coordinates(back, size, values.device)
+    column, row = (torch.floor(part + (0.5 + NUDGE)).long() for part in (x, y))
+    index = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+    found = values.flatten(1).gather(1, index.flatten(1)).view(index.shape)
+    keep = None if erased is None else ~erased
+    if not bool(covers(back, size, (height, width)).all()):
+        there = _between(x, width) & _between(y, height)
+        keep = there if keep is None else there & keep
+    return cast(Values, found if keep is None else torch.where(keep, found, fill).to(values.dtype))
+
+
+def _gridded(
+    values: Values,
+    back: Float64[Tensor, "n 3 3"],
+    size: tuple[int, int],
+    fill: int,
+    erased: Bool[Tensor, "n H W"] | None,
+) -> Values:
+    """Look values up through `grid_sample`, which finds 0 outside; float32 holds every label."""
     work = values.dtype if values.dtype == torch.float64 else torch.float32
     places = grid(back, size, values.shape[-2:], values.device, nudge=NUDGE).to(work)
+    shifted = values.to(work, copy=True).sub_(fill)[:, None]
     with torch.autocast(values.device.type, enabled=False):
-        moved = grid_sample((values.to(work) - fill)[:, None], places, "nearest", "zeros", align_corners=False)
-    return cast(Values, (moved[:, 0] + fill).to(values.dtype))
+        moved = grid_sample(shifted, places, "nearest", "zeros", align_corners=False)[:, 0]
+    return cast(Values, (moved if erased is None else moved.mul_(~erased)).add_(fill).to(values.dtype))
 
 
 def bilinear(
@@ -63,16 +114,35 @@ def bilinear(
 def shown(
     sizes: Int64[Tensor, "n 2"], back: Float64[Tensor, "n 3 3"], size: tuple[int, int], device: torch.device
 ) -> Bool[Tensor, "n H W"]:
-    """Tell which view pixels show a pixel of the images of `sizes`, on the CPU, in their canvas' top left corner."""
-    if bool(is_upright(back).all()):
-        x, y = _coordinates(back, size, device)
-        limits = upload(sizes, device)[..., None, None]
-        return _between(x, limits[:, 1]) & _between(y, limits[:, 0])
-    height, width = (int(side) for side in sizes.amax(0)) if len(sizes) else (1, 1)
-    rows, columns = torch.arange(height, device=device)[:, None], torch.arange(width, device=device)
-    limits = upload(sizes, device)[..., None, None]
-    there = (rows < limits[:, 0]) & (columns < limits[:, 1])
-    return nearest(there.float(), back, size, 0) > 0.5
+    """Tell which view pixels show a pixel of the images of `sizes`, on the CPU, in their canvas' top left corner.
+
+    Under affine maps these are, in every row of the view, the pixels between a first and a last one.
+    """
+    limits = upload(sizes, device)[..., None]
+    if not bool(is_affine(back).all()):
+        x, y, depth = _projected(back, size, device)
+        return (depth > EPSILON) & _between(x, limits[:, 1, None]) & _between(y, limits[:, 0, None])
+    m = upload(back, device)[..., None]
+    row = torch.arange(size[0], device=device, dtype=torch.float64)
+    spans = [_span(m[:, axis, 0], m[:, axis, 1] * row + m[:, axis, 2], limits[:, 1 - axis], size[1]) for axis in (0, 1)]
+    first, last = torch.maximum(spans[0][0], spans[1][0]), torch.minimum(spans[0][1], spans[1][1])
+    column = torch.arange(size[1], device=device, dtype=torch.float32)
+    return (column >= first[..., None]) & (column < last[..., None])
+
+
+def _span(
+    slope: Float64[Tensor, "n 1"], start: Float64[Tensor, "n H"], side: Int64[Tensor, "n 1"], width: int
+) -> tuple[Float[Tensor, "n H"], Float[Tensor, "n H"]]:
+    """Return from which column on, and until before which, slope * column + start lies on a side of the source."""
+    low, high = -0.5 - NUDGE - start, side - 0.5 - NUDGE - start
+    flat = slope == 0
+    safe = torch.where(flat, 1.0, slope)
+    ends = torch.stack([low, high]) / safe
+    rising, falling = torch.ceil(ends), torch.floor(ends).flip(0) + 1
+    first, last = torch.where(safe > 0, rising, falling).clamp(0, width)
+    everywhere, nowhere = flat & (low <= 0) & (high > 0), flat & ~((low <= 0) & (high > 0))
+    first, last = torch.where(flat, 0, first), torch.where(everywhere, width, torch.where(nowhere, 0, last))
+    return first.float(), last.float()
 
 
 def covers(back: Float64[Tensor, "n 3 3"], size: tuple[int, int], source: tuple[int, int]) -> Bool[Tensor, " n"]:
@@ -119,20 +189,20 @@ def grid(
         across = torch.complex(m[:, 0, 0] * column + m[:, 0, 2], m[:, 1, 0] * column + m[:, 1, 2])
         down = torch.complex(m[:, 0, 1] * row, m[:, 1, 1] * row)
         return torch.view_as_real(across.to(torch.complex64) + down.to(torch.complex64))
+    x, y, depth = _projected(unit @ back, size, device)
+    places = torch.stack([x, y], -1)
+    return torch.where(depth[..., None] > EPSILON, places, -FAR).clamp(-FAR, FAR).float()
+
+
+def _projected(
+    back: Float64[Tensor, "n 3 3"], size: tuple[int, int], device: torch.device
+) -> tuple[Float64[Tensor, "n H W"], Float64[Tensor, "n H W"], Float64[Tensor, "n H W"]]:
+    """Return where every view pixel comes from, and the third coordinate, which is positive in front of the camera."""
+    m = upload(back, device)[..., None, None]
+    row = torch.arange(size[0], device=device, dtype=torch.float64)[:, None]
+    column = torch.arange(size[1], device=device, dtype=torch.float64)
     x, y, depth = (m[:, axis, 0] * column + m[:, axis, 1] * row + m[:, axis, 2] for axis in range(3))
-    places = torch.stack([x, y], -1) / depth[..., None]
-    return torch.where(depth[..., None] > 1e-9, places, -FAR).clamp(-FAR, FAR).float()
-
-
-def _upright(
-    back: Float64[Tensor, "n 3 3"], size: tuple[int, int], source: torch.Size, device: torch.device
-) -> tuple[Int64[Tensor, "n H W"], Bool[Tensor, "n H W"]]:
-    """Return the flat index of the pixel nearest to each view pixel, and whether there is one."""
-    height, width = source
-    x, y = _coordinates(back, size, device)
-    column, row = (torch.floor(part + (0.5 + NUDGE)).long() for part in (x, y))
-    index = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
-    return index, _between(x, width) & _between(y, height)
+    return x / depth, y / depth, depth
 
 
 def _between(along: Float64[Tensor, "..."], side: int | Tensor) -> Bool[Tensor, "..."]:

@@ -3,117 +3,156 @@
 What needs a histogram takes it through that table; what needs neighboring pixels looks the table up first.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import groupby
 
 import torch
-from jaxtyping import Bool, Float64, Int64, Num, UInt8
+from jaxtyping import Bool, Float64, Int32, Int64, Num, UInt8
 from torch import Tensor
 
 from ssmtl.views.geometry import upload
 from ssmtl.views.transform import Filter, Pointwise, Stage
 
-PIXELS_AT_ONCE = 2**16
-"""On the CPU rows are treated a few at a time, so that what they pass through stays in its cache."""
-
-
-def slices(rows: int, pixels: int, device: torch.device) -> Iterator[slice]:
-    """Yield the rows to treat at once, of images with so many pixels."""
-    step = max(1, PIXELS_AT_ONCE // max(pixels, 1)) if device.type == "cpu" else max(rows, 1)
-    for start in range(0, rows, step):
-        yield slice(start, min(start + step, rows))
+LEVELS_AT_ONCE = 2**17
 
 
 def retouch(
-    images: Num[Tensor, "n c h w"], sizes: Int64[Tensor, "n 2"], stages: tuple[Stage, ...]
+    images: Num[Tensor, "n c h w"], sizes: Int64[Tensor, "n 2"], stages: Sequence[Stage]
 ) -> Num[Tensor, "n c h w"]:
-    """Apply photometric ops in their order; a row's table waits until a filter, or the end, needs its pixels."""
+    """Apply photometric ops in their order; a row's table waits until a filter, or the end, needs its pixels.
+
+    `sizes`, on the CPU, are the (height, width) of the images on their canvases; the rest keeps its levels.
+    """
     if not stages:
         return images
-    device = images.device
+    if len(images) == 1:
+        changed = _Retouching(images, sizes)
+        for stage in stages:
+            changed.apply(stage.op, None, upload(stage.values, images.device))
+        return changed.finish()
     rows = torch.unique(torch.cat([stage.rows for stage in stages]))
-    index = upload(rows, device)
-    chosen = images if len(rows) == len(images) else images[index]
-    pixels = chosen if images.dtype == torch.uint8 else (chosen * 255).round_().to(torch.uint8)
-    whole = bool((sizes[rows] == torch.tensor(images.shape[-2:])).all())
-    real = None if whole else _real(upload(sizes[rows], device), images.shape[-2:])
+    index = upload(rows, images.device)
+    changed = _Retouching(images[index], sizes[rows])
     place = torch.zeros(len(images), dtype=torch.int64)
     place[rows] = torch.arange(len(rows))
-    changed = _Retouching(pixels, real)
     for stage in stages:
-        mine = place[stage.rows]
-        everything = torch.equal(mine, torch.arange(len(rows)))
-        changed.apply(stage.op, None if everything else upload(mine, device), upload(stage.values, device))
+        changed.apply(stage.op, upload(place[stage.rows], images.device), upload(stage.values, images.device))
     result = changed.finish()
-    result = result if images.dtype == torch.uint8 else result.to(images.dtype) / 255
-    if real is not None:
-        result = torch.where(real[:, None], result, chosen)
     return result if len(rows) == len(images) else images.index_copy(0, index, result)
 
 
-class _Retouching:
-    """Images on their way through photometric ops: pixels, and a table per row that they have yet to go through."""
+def split(stages: Sequence[Stage], rows: int) -> dict[int, list[Stage]]:
+    """Return the stages of every part of `rows` rows that has any, with rows counted from the start of the part."""
+    parts: dict[int, list[Stage]] = {}
+    for stage in stages:
+        where = torch.div(stage.rows, rows, rounding_mode="floor").tolist()
+        start = 0
+        for part, group in groupby(where):
+            end = start + len(tuple(group))
+            mine = Stage(stage.op, stage.rows[start:end] - part * rows, stage.values[start:end])
+            parts.setdefault(part, []).append(mine)
+            start = end
+    return parts
 
-    def __init__(self, pixels: UInt8[Tensor, "n c h w"], real: Bool[Tensor, "n h w"] | None) -> None:
-        self.pixels, self.real = pixels, real
-        self.fresh = torch.arange(256, device=pixels.device).expand(*pixels.shape[:2], 256)
-        self.tables = self.fresh
+
+class _Retouching:
+    """Images on their way through photometric ops: pixels, and a table per row that they have yet to go through.
+
+    Pixels that are addressed by an index are overwritten.
+    """
+
+    def __init__(self, images: Num[Tensor, "n c h w"], sizes: Int64[Tensor, "n 2"]) -> None:
+        self.pixels = images if images.dtype == torch.uint8 else (images * 255).round_().to(torch.uint8)
+        self.before, self.real = images, None
+        if not bool((sizes == torch.tensor(images.shape[-2:])).all()):
+            self.real = _real(upload(sizes, images.device), images.shape[-2:])
+            self.before = images.clone()
+        self.fresh = torch.arange(256, device=images.device)
+        self.tables = self.fresh.repeat(*images.shape[:2], 1)
 
     def apply(
         self, op: Pointwise | Filter, index: Int64[Tensor, " m"] | None, values: Float64[Tensor, "m values"]
     ) -> None:
-        """Apply an op to the rows of an index, None for all of them in their order."""
-        pixels, table, real = self.pixels, self.tables, self.real
-        if index is not None:
-            pixels, table, real = pixels[index], table[index], None if real is None else real[index]
+        """Apply an op to the rows of an index, None for all."""
+        table = self.tables if index is None else self.tables[index]
         if isinstance(op, Pointwise):
-            step = op.table(values, partial(_counts, pixels, table, real)).expand_as(table).gather(2, table)
-            self.tables = step if index is None else self.tables.index_copy(0, index, step)
-            return
-        done = op.apply(look_up(pixels, table), values, real)
-        self.pixels = done if index is None else self.pixels.index_copy(0, index, done)
-        self.tables = self.fresh if index is None else self.tables.index_copy(0, index, self.fresh[index])
+            step = op.table(values, partial(self._counts, index, table)).expand_as(table).gather(2, table)
+        else:
+            done = op.apply(look_up(self._rows(self.pixels, index), table), values, self._real(index))
+            self.pixels = done if index is None else self.pixels.index_copy_(0, index, done)
+            step = self.fresh.expand_as(table)
+        self.tables = step if index is None else self.tables.index_copy_(0, index, step)
 
-    def finish(self) -> UInt8[Tensor, "n c h w"]:
-        return look_up(self.pixels, self.tables)
+    def finish(self) -> Num[Tensor, "n c h w"]:
+        """Return the images in their first type, with their first levels where they aren't real."""
+        result = look_up(self.pixels, self.tables)
+        if self.before.dtype != torch.uint8:
+            result = result.to(self.before.dtype) / 255
+        return result if self.real is None else torch.where(self.real[:, None], result, self.before)
 
+    def _rows(self, tensor: Tensor, index: Int64[Tensor, " m"] | None) -> Tensor:
+        return tensor if index is None else tensor[index]
 
-def _counts(
-    pixels: UInt8[Tensor, "m c h w"], table: Int64[Tensor, "m c 256"], real: Bool[Tensor, "m h w"] | None
-) -> Int64[Tensor, "m c 256"]:
-    """Count the levels of real pixels as they are after the table."""
-    return torch.zeros_like(table).scatter_add_(2, table, histogram(pixels, real))
+    def _real(self, index: Int64[Tensor, " m"] | None) -> Bool[Tensor, "m h w"] | None:
+        return None if self.real is None else self._rows(self.real, index)
+
+    def _counts(self, index: Int64[Tensor, " m"] | None, table: Int64[Tensor, "m c 256"]) -> Int64[Tensor, "m c 256"]:
+        """Count the levels of real pixels as they are after the table."""
+        counts = histogram(self._rows(self.pixels, index), self._real(index))
+        return torch.zeros_like(table).scatter_add_(2, table, counts)
 
 
 def look_up(images: UInt8[Tensor, "n c h w"], table: Int64[Tensor, "n c 256"]) -> UInt8[Tensor, "n c h w"]:
     """Replace every level by its entry in the table of its row and channel."""
     result = torch.empty_like(images)
-    levels = table.to(torch.uint8)
-    for rows in slices(len(images), images.shape[2] * images.shape[3], images.device):
-        part = images[rows]
-        result[rows] = levels[rows].flatten().index_select(0, _bins(part).flatten()).view_as(part)
+    source, target, levels = images.flatten(2).flatten(0, 1), result.flatten(2).flatten(0, 1), table.to(torch.uint8)
+    for planes, pixels in _strips(source):
+        bins = _bins(source[planes, pixels])
+        target[planes, pixels] = levels.flatten(0, 1)[planes].flatten().index_select(0, bins.flatten()).view_as(bins)
     return result
 
 
 def histogram(images: UInt8[Tensor, "n c h w"], real: Bool[Tensor, "n h w"] | None) -> Int64[Tensor, "n c 256"]:
     """Count the levels of every row and channel, of real pixels."""
-    rows, channels = images.shape[:2]
-    bins, counted = _bins(images), rows * channels * 256
-    if real is not None:
-        bins = torch.where(real[:, None], bins, counted)
-    if images.device.type == "cpu":
-        counts = torch.bincount(bins.flatten(), minlength=counted + 1)
-    else:  # elsewhere `bincount` waits for the device
-        ones = torch.ones((), dtype=torch.int64, device=images.device).expand(bins.numel())
-        counts = torch.zeros(counted + 1, dtype=torch.int64, device=images.device)
-        counts.scatter_add_(0, bins.flatten().long(), ones)
-    return counts[:counted].view(rows, channels, 256)
+    source = images.flatten(2).flatten(0, 1)
+    kept = None if real is None else real[:, None].expand(images.shape).flatten(2).flatten(0, 1)
+    counts = torch.zeros((len(source), 256), dtype=torch.int64, device=images.device)
+    for planes, pixels in _strips(source):
+        bins = _bins(source[planes, pixels])
+        counted = 256 * len(bins)
+        if kept is not None:
+            bins = torch.where(kept[planes, pixels], bins, counted)
+        counts[planes] += _count(bins.flatten(), counted + 1)[:counted].view(-1, 256)
+    return counts.view(*images.shape[:2], 256)
 
 
-def _bins(images: UInt8[Tensor, "n c h w"]) -> Tensor:
-    rows, channels = images.shape[:2]
-    first = torch.arange(rows * channels, device=images.device, dtype=torch.int32) * 256
-    return images.to(torch.int32) + first.view(rows, channels, 1, 1)
+def _count(bins: Int32[Tensor, " m"], length: int) -> Int64[Tensor, " length"]:
+    if bins.device.type == "cpu":
+        return torch.bincount(bins, minlength=length)
+    ones = torch.ones((), dtype=torch.int64, device=bins.device).expand(bins.numel())
+    counts = torch.zeros(length, dtype=torch.int64, device=bins.device)
+    return counts.scatter_add_(0, bins.long(), ones)  # outside of the CPU `bincount` waits for the device
+
+
+def _bins(levels: UInt8[Tensor, "planes pixels"]) -> Int32[Tensor, "planes pixels"]:
+    """Return a number for every (plane, level)."""
+    bins = levels.to(torch.int32)
+    if len(levels) > 1:
+        bins += 256 * torch.arange(len(levels), device=levels.device, dtype=torch.int32)[:, None]
+    return bins
+
+
+def _strips(planes: UInt8[Tensor, "planes pixels"]) -> Iterator[tuple[slice, slice]]:
+    """Yield planes and pixels to treat at once: on the CPU as many as stay in its cache."""
+    count, size = planes.shape
+    if planes.device.type != "cpu":
+        yield slice(None), slice(None)
+        return
+    at_once = max(1, LEVELS_AT_ONCE // max(size, 1))
+    for plane in range(0, count, at_once):
+        for pixel in range(0, size, LEVELS_AT_ONCE):
+            yield slice(plane, plane + at_once), slice(pixel, pixel + LEVELS_AT_ONCE)
 
 
 def _real(sizes: Int64[Tensor, "n 2"], canvas: torch.Size) -> Bool[Tensor, "n h w"]:

@@ -97,6 +97,8 @@ class Warp(Transform):
     """Whether it chooses which part of the image the view shows, and at which size: once a view, before the pool."""
     mirrors: ClassVar[bool] = False
     """Whether pixels outside of the image show its reflection instead of black."""
+    searches: ClassVar[bool] = False
+    """Whether what it draws depends on where the image lies on its canvas: then nothing may have moved it before."""
     elastic: ClassVar[bool] = False
     """Whether it moves pixels in a way that no matrix describes."""
 

@@ -3,18 +3,19 @@
 Default ranges are those of Dense FixMatch (Miquel et al. 2023). Shifts are rounded to whole pixels, as in Pillow.
 """
 
-from typing import ClassVar, final
+from typing import ClassVar, TypeAlias, final
 
 import numpy as np
 import torch
 from jaxtyping import Float64
-from kornia.geometry.transform import get_perspective_transform, get_rotation_matrix2d, get_shear_matrix2d
+from kornia.geometry.transform import get_perspective_transform
 from pydantic import Field, FiniteFloat
 from torch import Tensor
 
 from ssmtl.schedules import Fraction
 from ssmtl.views.transform import Drawn, Graded, Matrices, Real, Size, Uniform, Values, Warp, eye
 
+Entry: TypeAlias = Float64[Tensor, " m"] | int
 QUARTER_TURNS = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
 
 
@@ -59,9 +60,7 @@ class Rot90(Warp):
 
     def matrix(self, values: Values, size: Size) -> Matrices:
         cos, sin = torch.tensor(QUARTER_TURNS, dtype=torch.float64)[values[:, 0].long() % 4].unbind(1)
-        linear = eye(len(values))
-        linear[:, 0, 0], linear[:, 0, 1], linear[:, 1, 0], linear[:, 1, 1] = cos, sin, -sin, cos
-        return _about(_center(size), linear)
+        return _about(size, cos, sin, -sin, cos)
 
 
 @final
@@ -77,10 +76,8 @@ class Rotate(Graded, Warp):
     high: FiniteFloat = Field(default=30.0, kw_only=False)
 
     def matrix(self, values: Values, size: Size) -> Matrices:
-        matrix = eye(len(values))
-        center = _center(size).expand(len(values), 2)
-        matrix[:, :2] = get_rotation_matrix2d(center, values[:, 0], torch.ones_like(center))
-        return matrix
+        angle = torch.deg2rad(values[:, 0])
+        return _about(size, torch.cos(angle), torch.sin(angle), -torch.sin(angle), torch.cos(angle))
 
 
 @final
@@ -96,7 +93,7 @@ class ShearX(Graded, Warp):
     high: FiniteFloat = Field(default=0.3, kw_only=False)
 
     def matrix(self, values: Values, size: Size) -> Matrices:
-        return _shear(torch.atan(values[:, 0]), torch.zeros(len(values), dtype=torch.float64), size)
+        return _about(size, 1, -values[:, 0], 0, 1)
 
 
 @final
@@ -112,7 +109,7 @@ class ShearY(Graded, Warp):
     high: FiniteFloat = Field(default=0.3, kw_only=False)
 
     def matrix(self, values: Values, size: Size) -> Matrices:
-        return _shear(torch.zeros(len(values), dtype=torch.float64), torch.atan(values[:, 0]), size)
+        return _about(size, 1, 0, -values[:, 0], 1)
 
 
 @final
@@ -186,17 +183,11 @@ def shift(x: Float64[Tensor, " m"], y: Float64[Tensor, " m"]) -> Matrices:
     return matrix
 
 
-def _center(size: Size) -> Float64[Tensor, "1 2"]:
-    return torch.tensor([[(size[1] - 1) / 2, (size[0] - 1) / 2]], dtype=torch.float64)
-
-
-def _shear(x: Float64[Tensor, " m"], y: Float64[Tensor, " m"], size: Size) -> Matrices:
-    matrix: Matrices = get_shear_matrix2d(_center(size).expand(len(x), 2), x, y)
+def _about(size: Size, a: Entry, b: Entry, c: Entry, d: Entry) -> Matrices:
+    """Return the maps by the 2x2 matrix (a b, c d) that leave the center of the frame where it is."""
+    entries = [entry for entry in (a, b, c, d) if isinstance(entry, Tensor)]
+    matrix = eye(len(entries[0]))
+    matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 0], matrix[:, 1, 1] = a, b, c, d
+    x, y = (size[1] - 1) / 2, (size[0] - 1) / 2
+    matrix[:, 0, 2], matrix[:, 1, 2] = x - (a * x + b * y), y - (c * x + d * y)
     return matrix
-
-
-def _about(center: Float64[Tensor, "1 2"], linear: Matrices) -> Matrices:
-    """Return `linear` with `center` as its fixed point."""
-    result = linear.clone()
-    result[:, :2, 2] = center - (linear[:, :2, :2] @ center[0])
-    return result

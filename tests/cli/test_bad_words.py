@@ -4,8 +4,7 @@ import pytest
 from in_process import call, refused
 from launch import TINY, run_ssmtl
 
-from ssmtl.commands.recipes import find_recipe, load_recipe
-from ssmtl.commands.run import recipe_app
+from ssmtl.commands.run import RunFlags, ask
 
 WELL_FORMED = """
 from ssmtl import Recipe
@@ -128,8 +127,7 @@ def test_list_names_recipes_and_components():
 
 def test_the_last_of_a_repeated_flag_counts():
     """scripts/demo and scripts/compare put their own flags first and the caller's after them."""
-    path = find_recipe("multimix_cxr")
-    words = ["--size", "64", "--steps", "300", "--steps", "5", "--size", "32"]
-    _, bound, _ = recipe_app(path, load_recipe(path)).parse_args(words, exit_on_error=False, print_error=False)
-    assert bound.arguments["size"] == 32
-    assert bound.arguments["flags"].steps == 5
+    words = ["multimix_cxr", "--size", "64", "--steps", "300", "--steps", "5", "--size", "32"]
+    asked = ask(words, "run", RunFlags(), "")
+    assert asked.arguments["size"] == 32
+    assert asked.flags.steps == 5

@@ -239,6 +239,10 @@ def test_policies_survive_json_and_resolve():
         ({"pool": ("Rotate",)}, "num_ops=0 with a pool of 1 ops"),
         ({"pool": ("Rotate",), "num_ops": 2, "distinct": True}, "2 distinct ops from a pool of 1: choose fewer"),
         ({"levels": (9, 1)}, "give the smaller level first"),
+        (
+            {"always": ("HorizontalFlip", "ScaleCrop")},
+            "ScaleCrop looks for the image in its canvas' corner; put it before HorizontalFlip",
+        ),
         ({"prob": 0.7}, "Policy has no field 'prob'; did you mean"),
     ],
 )

@@ -1,0 +1,67 @@
+"""Street scenes with few labels: segmentation under the views of Dense FixMatch, or of FixMatch*.
+
+Paper    Miquel et al. 2023, Dense FixMatch; Sohn et al. 2020, FixMatch
+Run      ssmtl views examples/views_street.py --out street.png             look at what the model would see
+         ssmtl views examples/views_street.py --no-equivariant             the same scenes under FixMatch*
+         ssmtl run examples/views_street.py --steps 100                    phantoms, minutes on two CPU cores
+Differs  phantoms made in memory and a small network: this shows views, and is no replica of the paper's results
+"""
+
+from pathlib import Path
+
+from ssmtl import (
+    Explicit,
+    FixMatch,
+    LabelBudget,
+    Model,
+    Objective,
+    Recipe,
+    SmpUnetDecoder,
+    Source,
+    Split,
+    TimmEncoder,
+    Views,
+)
+from ssmtl.datasets.street_phantom import StreetPhantom
+from ssmtl.views.ops import FRAMES, GEOMETRIC
+from ssmtl.views.presets import dense_strong, dense_weak
+from ssmtl_tasks import Segmentation
+
+CANVAS = (128, 256)
+
+
+def recipe(
+    *,
+    data: Path | None = None,  # noqa: ARG001 - every recipe takes it
+    equivariant: bool = True,
+    labels: int = 60,
+    seed: int = 0,
+) -> Recipe:
+    """Learn which class each pixel of a street scene has, from few labeled scenes and many others.
+
+    Args:
+        data: Not used: the scenes are made in memory.
+        equivariant: Whether the task declares that its labels move with flips, turns, shears and shifts, which makes
+            it Dense FixMatch; otherwise it declares only crops, which are then the same in both views: FixMatch*.
+        labels: Scenes whose mask is visible.
+        seed: Seed of weights, batches, views and of the choice of labeled scenes.
+    """
+    scenes = StreetPhantom(canvas=CANVAS)
+    task = Segmentation(
+        "scene",
+        classes=scenes.classes("mask"),
+        head=SmpUnetDecoder(),
+        equivariant_to=GEOMETRIC if equivariant else FRAMES,
+    )
+    return Recipe(
+        name=f"street {'Dense FixMatch' if equivariant else 'FixMatch star'}",
+        objectives=(Objective(task, FixMatch(threshold=0.9)),),
+        sources=(Source("scenes", scenes, serves=("scene",)),),
+        budget=LabelBudget(counts=(("scene", labels),), seed=seed),
+        streams=Explicit(labeled=4, unlabeled=4),
+        model=Model(TimmEncoder("resnet18"), channels=3),
+        views=Views(weak=dense_weak(CANVAS), strong=dense_strong(CANVAS)),
+        validation=(Split("validation", scenes.replace(split="val", samples=50), tasks=("scene",)),),
+        steps=600,
+        seed=seed,
+    )
