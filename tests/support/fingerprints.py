@@ -16,7 +16,7 @@ SEVERAL = {
     "multimix": multimix_strong(),
     "fixmatch": fixmatch_strong(),
     "dense": dense_strong((32, 40)),
-    "resized": Policy(always=(RandomResizedCrop((40, 40), follow="same"),)),
+    "resized": Policy(always=(RandomResizedCrop((40, 40)),)),
     "everything": Policy(
         always=(
             ScaleCrop((40, 40), scale=(0.5, 2), follow="overlapping"),
