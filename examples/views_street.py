@@ -1,6 +1,6 @@
 """Street scenes with few labels: segmentation under the views of Dense FixMatch, or of FixMatch*.
 
-Paper    Miquel et al. 2023, Dense FixMatch; Sohn et al. 2020, FixMatch
+Paper    Martí i Rabadán et al. 2022, Dense FixMatch; Sohn et al. 2020, FixMatch
 Run      ssmtl views examples/views_street.py --out street.png             look at what the model would see
          ssmtl views examples/views_street.py --no-equivariant             the same scenes under FixMatch*
          ssmtl run examples/views_street.py --steps 100                    phantoms, minutes on two CPU cores

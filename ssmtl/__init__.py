@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from ssmtl.streams import Implicit as Implicit
     from ssmtl.streams import PerSource as PerSource
     from ssmtl.teacher import Teacher as Teacher
+    from ssmtl.views.kornia_warp import Kornia as Kornia
+    from ssmtl.views.policy import Policy as Policy
 
 _HOMES = {
     "budget": ("LabelBudget",),
@@ -66,6 +68,8 @@ _HOMES = {
     "strategies.supervised": ("Supervised",),
     "streams": ("Explicit", "Implicit", "PerSource"),
     "teacher": ("Teacher",),
+    "views.kornia_warp": ("Kornia",),
+    "views.policy": ("Policy",),
 }
 _MODULES = {name: f"ssmtl.{module}" for module, names in _HOMES.items() for name in names}
 __all__ = tuple(sorted(_MODULES))

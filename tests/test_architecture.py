@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("ssmtl", "tasks/ssmtl_tasks")
-PROGRAMS = ("recipes", "benchmarks")
+PROGRAMS = ("recipes", "benchmarks", "examples")
 LONGEST = 400
 
 

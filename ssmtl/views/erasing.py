@@ -25,7 +25,7 @@ class Cutout(Erasing):
     numbers: ClassVar[int] = 4
 
     area: tuple[Share, Share] = Field(default=(0.1, 0.3), kw_only=False)
-    """Smallest and largest share of the view, uniform between them (Dense FixMatch, Miquel et al. 2023)."""
+    """Smallest and largest share of the view, uniform between them (Dense FixMatch, Martí i Rabadán et al. 2022)."""
     ratio: tuple[Ratio, Ratio] = (1.0, 1.0)
     """Smallest and largest width over height, log-uniform between them."""
     inside: bool = True

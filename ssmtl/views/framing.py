@@ -77,7 +77,7 @@ class ScaleCrop(Warp):
         return np.concatenate([scale, np.where(free < 0, free + places, places)], 1)
 
     def overlap(self, values: Drawn, uniform: Uniform, size: Size) -> Drawn:
-        """Move the canvas by up to half of its sides, at whole pixels (Dense FixMatch, Miquel et al. 2023)."""
+        """Move the canvas by up to half of its sides, at whole pixels (Dense FixMatch, Martí i Rabadán et al. 2022)."""
         sides = np.array(self.view_size(size)[::-1])
         return values + np.pad(np.round((uniform[:, 1:3] - 0.5) * sides), ((0, 0), (1, 0)))
 

@@ -1,6 +1,7 @@
 """Transforms that give every level of a channel a new one: a row's chain of them is one look-up table.
 
-They follow Pillow on 8-bit levels, rounding included. Default ranges are those of Dense FixMatch (Miquel et al. 2023).
+They follow Pillow on 8-bit levels, rounding included. Default ranges are those of the program of Dense FixMatch
+(Martí i Rabadán et al. 2022).
 """
 
 from typing import ClassVar, final

@@ -54,7 +54,7 @@ POOL_DENSE: tuple[Transform, ...] = (
     TranslateY(0, 0.15),
     Rotate(0, 30),
 )
-"""Table 10 of the study of partially labeled data (Miquel et al.): shear up to 17 degrees, shifts up to 15 %."""
+"""Table 10 of the study of partially labeled data, see `dense_weak`: shear up to 17 degrees, shifts up to 15 %."""
 
 POOL_DENSE_FIXMATCH: tuple[Transform, ...] = (
     Identity(),
@@ -71,7 +71,7 @@ POOL_DENSE_FIXMATCH: tuple[Transform, ...] = (
     ShearY(0, 0.3),
     Rotate(0, 30),
 )
-"""The program of Dense FixMatch (Miquel et al. 2023) at magnitude 10: no shifts, because crops shift already."""
+"""The program of Dense FixMatch (Martí i Rabadán et al. 2022) at magnitude 10: no shifts, since crops shift already."""
 
 
 def identity() -> Policy:
@@ -115,10 +115,11 @@ def fixmatch_strong(*, flip: bool = True) -> Policy:
 
 
 def dense_weak(size: tuple[int, int] | None = None, scale: tuple[float, float] = (0.5, 2.0)) -> Policy:
-    """Return the weak view of FixMatch* and Dense FixMatch: scale, cut `size` out, flip half (Miquel et al., Table 10).
+    """Return the weak view of FixMatch* and Dense FixMatch: scale, cut `size` out, flip half.
 
-    What some task doesn't declare is left out: tasks that are equivariant to frames only, and not to flips, make it
-    the weak view of FixMatch*.
+    Table 10 of the study of partially labeled data, "Multi-task learning on partially labeled datasets via
+    invariant/equivariant semi-supervised learning". What some task doesn't declare is left out: tasks that are
+    equivariant to frames only, and not to flips, make it the weak view of FixMatch*.
     """
     return Policy(always=(ScaleCrop(size, scale=scale), HorizontalFlip()), derive=True)
 
@@ -134,7 +135,7 @@ def dense_strong(
 
     The ops' types are drawn once for the batch, without replacement, their strengths for every image; the blank square
     covers 10 to 30 %. What some task doesn't declare is left out, and without shifts the crop is the weak view's:
-    that is FixMatch* (Miquel et al., Table 10).
+    that is FixMatch* (Table 10 of the same study).
     """
     return Policy(
         always=(ScaleCrop(size, scale=scale, follow=crop), HorizontalFlip(), Cutout((0.1, 0.3))),

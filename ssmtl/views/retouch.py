@@ -14,7 +14,7 @@ from torch import Tensor
 from ssmtl.views.geometry import upload
 from ssmtl.views.transform import Filter, Pointwise, Stage
 
-LEVELS_AT_ONCE = 2**17
+LEVELS_AT_ONCE = 2**18
 
 
 def retouch(
@@ -106,10 +106,11 @@ class _Retouching:
 def look_up(images: UInt8[Tensor, "n c h w"], table: Int64[Tensor, "n c 256"]) -> UInt8[Tensor, "n c h w"]:
     """Replace every level by its entry in the table of its row and channel."""
     result = torch.empty_like(images)
-    source, target, levels = images.flatten(2).flatten(0, 1), result.flatten(2).flatten(0, 1), table.to(torch.uint8)
+    source, target = (part.flatten(2).flatten(0, 1) for part in (images, result))
+    levels = table.to(torch.uint8).flatten(0, 1)
     for planes, pixels in _strips(source):
-        bins = _bins(source[planes, pixels])
-        target[planes, pixels] = levels.flatten(0, 1)[planes].flatten().index_select(0, bins.flatten()).view_as(bins)
+        bins = _bins(source[planes, pixels]).flatten()
+        torch.index_select(levels[planes].flatten(), 0, bins, out=target[planes, pixels].view(-1))
     return result
 
 

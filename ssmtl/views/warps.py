@@ -1,6 +1,7 @@
 """Transforms that move pixels about the center of the frame, by Kornia's matrices.
 
-Default ranges are those of Dense FixMatch (Miquel et al. 2023). Shifts are rounded to whole pixels, as in Pillow.
+Default ranges are those of the program of Dense FixMatch (Martí i Rabadán et al. 2022). Shifts are rounded to whole
+pixels, as in Pillow.
 """
 
 from typing import ClassVar, TypeAlias, final

@@ -37,7 +37,7 @@ def kinds(ops):
 
 
 def test_dense_fixmatch_and_fixmatch_star_differ_in_nothing_but_the_declaration():
-    """Miquel et al., Table 10: without equivariance no flip, no warp, and one crop for both views."""
+    """Partially labeled data, Table 10: without equivariance no flip, no warp, and one crop for both views."""
     weak, strong = dense_weak((96, 96)), dense_strong((96, 96))
     assert derived(weak, EQUIVARIANT, view="weak") == weak
     assert derived(strong, EQUIVARIANT) == strong

@@ -60,7 +60,8 @@ def test_an_overlapping_crop_may_leave_the_image_onto_black():
 
 def test_what_both_views_share_is_no_matter_of_their_other_ops():
     bare = Policy(always=(CROP,)).sample(1, ROWS, (40, 60), shared=7)
-    late = Policy(always=("Invert", CROP, ReflectCrop(pad=0)), pool=("Invert",), num_ops=1).sample(2, ROWS, (40, 60), shared=7)
+    late = Policy(always=("Invert", CROP, ReflectCrop(pad=0)), pool=("Invert",), num_ops=1)
+    late = late.sample(2, ROWS, (40, 60), shared=7)
     assert torch.equal(bare.geometry.matrix, late.geometry.matrix)
     other = Policy(always=(CROP,)).sample(1, ROWS, (40, 60), shared=8)
     assert (bare.geometry.matrix != other.geometry.matrix).flatten(1).any(1).double().mean() > 0.99

@@ -202,7 +202,7 @@ def test_fixmatch_is_14_ops_and_a_gray_square_of_half_the_side():
 
 
 def test_dense_presets_are_table_10():
-    """Miquel et al., Table 10: solarize .1-1, posterize 1-8, factors .1-1.9, shear 17 degrees, shift 15 %, turn 30."""
+    """Partially labeled data, Table 10: solarize .1-1, posterize 1-8, factors .1-1.9, shear 17 degrees, shift 15 %."""
     ranges = {op.kind: (op.low, op.high) for op in POOL_DENSE if isinstance(op, Graded)}
     for name in ("Saturation", "Contrast", "Brightness", "Sharpness"):
         assert ranges[name] == (0.1, 1.9)
