@@ -107,7 +107,7 @@ def kornia_ways(of: Data) -> dict[str, Way]:
     keys = ["input", "mask", "bbox_xyxy"]
 
     def pipeline(data_keys: list[str]) -> tuple[Any, Any]:
-        augment: Any = RandAugment(n=2, m=15, policy=[[(name, *KORNIA_POOL[name])] for name in names])
+        augment: Any = RandAugment(n=2, m=20, policy=[[(name, *KORNIA_POOL[name])] for name in names])
         blank = RandomErasing(scale=AREA, ratio=(1.0, 1.0), value=GRAY, p=1.0)
         whole = AugmentationSequential(RandomHorizontalFlip(p=0.5), augment, blank, data_keys=data_keys)
         return whole, augment  # left on the CPU: moved to a GPU, its RandAugment would mix devices

@@ -18,10 +18,9 @@ from ssmtl.schedules import Constant, Schedule
 from ssmtl.streams import PerSource, Streams
 from ssmtl.task import Task
 from ssmtl.teacher import Teacher
-from ssmtl.views.declared import allowed
+from ssmtl.views.declared import allowed, check_follow, check_names
 from ssmtl.views.policy import Policy
 from ssmtl.views.presets import default_strong, identity
-from ssmtl.views.transform import Warp
 
 FORMAT = 1
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]*$", max_length=80)]
@@ -46,16 +45,7 @@ class Views(Component):
 
     @model_validator(mode="after")
     def _followed(self) -> Self:
-        leads = {op.names: op for op in self.weak.always if isinstance(op, Warp)}
-        for lead in leads.values():
-            if lead.follow == "overlapping":
-                raise RecipeError(f"{lead.kind} of the weak view overlaps itself; set follow='same', which others do.")
-        for op in (op for op in self.strong.always if isinstance(op, Warp) and op.follow != "any"):
-            if leads.get(op.names) != op.replace(follow="same"):
-                raise RecipeError(
-                    f"{op.kind} of the strong view follows that of the weak view, which has none, or another one: give "
-                    "both the same, the weak one with follow='same'."
-                )
+        check_follow(self.weak, self.strong)
         return self
 
 
@@ -143,7 +133,10 @@ class Recipe(Component):
         """
         tasks = [self.tasks[name] for name in source.serves]
         where = f"the {view} views of '{source.name}'"
-        return allowed(self.source_views(source).policy(view), view, tasks, source.reader.channels, where)
+        found = allowed(self.source_views(source).policy(view), view, tasks, source.reader.channels, where)
+        if view != "weak":
+            check_follow(self.policy(source, "weak"), found)
+        return found
 
     def used_views(self) -> tuple[str, ...]:
         """Return the names of the views that some strategy reads, and of the weak one, sorted."""
@@ -211,6 +204,8 @@ class Recipe(Component):
                 )
 
     def _check_symmetries(self) -> None:
+        for task in self.tasks.values():
+            check_names(task)
         sizes = {}
         for source in self.sources:
             for view in self.used_views():

@@ -169,7 +169,8 @@ class _Window:
         return self.predictions[self.task.name, need]
 
     def images(self, view: View, rows: Rows) -> Tensor:
-        return _rows(self.rendered[view].pixels.image, self._slots(view, rows))
+        slots = self._slots(view, rows)
+        return _rows(self.rendered[view].pixels.image, slots)
 
     def target(self, view: View) -> Target:
         index = self._rows("labeled").to(self.batch.images.device, non_blocking=True)
@@ -199,10 +200,17 @@ class _Window:
         return rows & (torch.arange(canvas[1], device=device) < limits[:, 1])
 
     def _slots(self, view: View, rows: Rows) -> Tensor:
-        return self.rendered[view].slot[self._rows(rows)]
+        slots = self.rendered[view].slot[self._rows(rows)] if view in self.rendered else torch.tensor([-1])
+        if bool((slots < 0).any()):
+            raise ValueError(
+                f"the strategy of '{self.task.name}' reads the {rows} rows of the view {view}, which none of its needs "
+                "asks for; add a Need for them"
+            )
+        return slots
 
     def _geometry(self, view: View, rows: Rows) -> Geometry:
-        return self.rendered[view].pixels.geometry.rows(self._slots(view, rows))
+        slots = self._slots(view, rows)
+        return self.rendered[view].pixels.geometry.rows(slots)
 
 
 def _rows(tensor: Tensor, index: Tensor) -> Tensor:

@@ -91,7 +91,7 @@ class _Encoder(EncoderModule):
         if height % stride or width % stride or min(height, width) < 2 * stride:
             raise RecipeError(
                 f"MultiMixEncoder got images of {height} x {width} pixels; both sides must be multiples of {stride}, "
-                f"at least {2 * stride}. Change the readers' canvas."
+                f"at least {2 * stride}. Change the readers' canvas, or the size that views cut."
             )
         x = images
         features: list[Tensor] = []

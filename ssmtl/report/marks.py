@@ -21,7 +21,7 @@ CELL = 320
 BACKGROUND = "background"
 IGNORED = Key("ignored in masks", (100, 100, 100))
 FATES = {
-    COUNTS: Key("target counts", (50, 170, 70)),
+    COUNTS: Key("target counts", (110, 220, 30)),
     VOID: IGNORED,
     CUTOUT: Key("ignored: blanked", (45, 45, 45)),
     EMPTY: Key("ignored: no pixel of the image is there", (155, 155, 155)),
@@ -32,11 +32,11 @@ CUT = Key("box cut off by the weak view's border: as a pseudo-label, it is dropp
 
 def colors_of(readers: Iterable[Reader]) -> dict[str, Color]:
     """Return a color per class of masks and boxes, the same for a class of the same name."""
-    names = [name for reader in readers for kind in ("mask", "boxes") for name in reader.classes(kind)]
+    masks = [name for reader in readers for name in reader.classes("mask") if name.casefold() != BACKGROUND]
+    names = [*masks, *(name for reader in readers for name in reader.classes("boxes"))]
     places = [place for place in (*range(0, 20, 2), *range(1, 20, 2)) if place not in (14, 15)]  # those two are gray
     tones = [colormaps["tab20"](place) for place in places]
-    named = [name for name in dict.fromkeys(names) if name.casefold() != BACKGROUND]
-    levels = {name: tones[index % len(tones)] for index, name in enumerate(named)}
+    levels = {name: tones[index % len(tones)] for index, name in enumerate(dict.fromkeys(names))}
     return {name: (round(255 * r), round(255 * g), round(255 * b)) for name, (r, g, b, _) in levels.items()}
 
 
@@ -80,14 +80,13 @@ def _with_mask(
     picture: Picture, mask: UInt8[np.ndarray, "h w"], names: Sequence[str], colors: dict[str, Color]
 ) -> Picture:
     regions = _enlarged(mask, picture)
-    for index, name in enumerate(names):
-        if name in colors:
-            picture = _tinted(picture, regions == index, colors[name], 0.4)
+    shown = [(index, name) for index, name in enumerate(names) if name.casefold() != BACKGROUND]
+    for index, name in shown:
+        picture = _tinted(picture, regions == index, colors[name], 0.4)
     picture = _tinted(picture, regions == IGNORE_INDEX, IGNORED.color, 0.85)
     edges = find_boundaries(regions, mode="inner")  # type: ignore[no-untyped-call]
-    for index, name in enumerate(names):
-        if name in colors:
-            picture = _tinted(picture, edges & (regions == index), colors[name], 1.0)
+    for index, name in shown:
+        picture = _tinted(picture, edges & (regions == index), colors[name], 1.0)
     return picture
 
 

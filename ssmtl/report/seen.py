@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ssmtl.batch import Sample
 from ssmtl.loader import Mixture, OpenSources
-from ssmtl.planning import draw_view, plan
+from ssmtl.planning import draw_view, rows_of
 from ssmtl.recipe import Recipe, Source
 from ssmtl.report.view_words import draw_words
 from ssmtl.streams import Ref, StepSampler
@@ -83,13 +83,18 @@ def look(sources: OpenSources, step: int, rows: int) -> tuple[list[Seen], int]:
 
 
 def _strong_places(sources: OpenSources, refs: list[Ref]) -> set[int]:
-    """Return the places of a batch whose strong view training renders."""
+    """Return the places of a batch whose strong view some strategy reads."""
     rows = np.array([ref.row for ref in refs])
     use = np.array([ref.use_labels for ref in refs])
     served = {name: torch.from_numpy(mask[rows]) for name, mask in sources.coverage.served.items()}
     labeled = {name: torch.from_numpy(mask[rows] & use) for name, mask in sources.coverage.visible.items()}
-    planned = plan(sources.recipe.objectives, served, labeled, batch_statistics=False).views
-    return set(planned[STRONG].tolist()) if STRONG in planned else set()
+    found: set[int] = set()
+    for objective in sources.recipe.objectives:
+        name = objective.task.name
+        for need in objective.strategy.needs():
+            if need.view == STRONG:
+                found |= set(rows_of(need.rows, served[name], labeled[name]).tolist())
+    return found
 
 
 def _choose(sources: OpenSources, refs: list[Ref], strong: set[int], rows: int) -> list[int]:

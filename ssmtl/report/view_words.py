@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import singledispatch
 from types import MappingProxyType
+from typing import Any
 
 from ssmtl.views.erasing import Cutout
 from ssmtl.views.framing import RandomResizedCrop, ReflectCrop, ScaleCrop
@@ -44,7 +45,9 @@ def policy_words(policy: Policy) -> str:
 def constructor(op: Transform) -> str:
     """Return the call that makes a transform, without what is left at its default; ranges and `p` < 1 always."""
     if isinstance(op, Kornia):
-        return f"{op.augmentation}({_arguments({**dict(op.arguments), **({'p': op.p} if op.p < 1 else {})})})"
+        own: dict[str, Any] = {"p": op.p} if op.p < 1 else {}
+        own |= {"follow": op.follow} if op.follow != "any" else {}
+        return f"{op.augmentation}({_arguments({**dict(op.arguments), **own})})"
     shown = {"low", "high"} if isinstance(op, Graded) else set()
     fields = {
         name: getattr(op, name)

@@ -32,7 +32,10 @@ class Need(NamedTuple):
 
 @runtime_checkable
 class Step(Protocol):
-    """One task's window on one training step. Rows keep the order of the batch."""
+    """One task's window on one training step. Rows keep the order of the batch.
+
+    Views hold the rows that some need asks for; other rows of them raise ValueError.
+    """
 
     number: int
     steps: int

@@ -40,7 +40,8 @@ def move_boxes(
     A box is kept when it is finite and not empty, all of its corners are in front of the camera, both sides of what the
     view shows of its hull are at least `min_size` pixels long, and that is at least `min_visibility` (0..1) of the
     hull's area. `drop_cut` is for boxes found in a view and moved by a map from `between`: it also drops those that
-    `cut_by_view` finds with that margin, because in the other view they would end in the middle of their object.
+    `cut_by_view` finds with that margin, because in the other view they would end in the middle of their object;
+    where both views show the same part, they end at the same border, and stay.
     Boxes that a person drew on the whole image don't need it.
 
     Raises ValueError for options out of range, for boxes that don't fit `present` or the geometry, and for `drop_cut`
@@ -50,7 +51,8 @@ def move_boxes(
     _check_options(hull, min_size, min_visibility)
     real = present & torch.isfinite(boxes).all(-1) & (boxes[..., 2:] > boxes[..., :2]).all(-1)
     if drop_cut is not None:
-        real = real & ~cut_by_view(boxes, present, _origin(geometry), drop_cut)
+        elsewhere = upload(~geometry.is_identity, boxes.device)[:, None]
+        real = real & ~(elsewhere & cut_by_view(boxes, present, _origin(geometry), drop_cut))
     exact = boxes.double()
     matrix = upload(geometry.matrix, boxes.device)
     corners, in_front = _corners(matrix, exact)

@@ -1,9 +1,12 @@
 """What tasks declare decides what may happen to an image: policies are derived from it, or refused."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Protocol, runtime_checkable
 
+from ssmtl.component import kinds
 from ssmtl.errors import RecipeError
+from ssmtl.views.ops import FRAMES
 from ssmtl.views.policy import Policy
 from ssmtl.views.transform import Transform, Warp
 
@@ -26,8 +29,8 @@ def allowed(policy: Policy, view: str, tasks: Sequence[Symmetric], channels: int
     """Return a policy with nothing in it but what every task declares and `channels` allow.
 
     What isn't is left out where the policy is to be derived; a crop that doesn't follow the weak view's then does.
-    Raises RecipeError, naming `where`, the task, the transform and the fix, for what isn't in another policy, for a
-    derived pool that is empty, and for warps that no matrix describes.
+    Raises RecipeError, naming `where`, the task, the transform and the fix, for what is undeclared, or is described by
+    no matrix, in another policy, and for a derived pool that is empty.
     """
     reasons = {op: _reason(op, view, tasks, channels, where) for op in policy.transforms()}
     if not policy.derive:
@@ -46,6 +49,36 @@ def allowed(policy: Policy, view: str, tasks: Sequence[Symmetric], channels: int
         )
     num_ops = min(policy.num_ops, len(pool)) if policy.distinct else policy.num_ops
     return policy.replace(always=tuple(always), pool=pool, num_ops=num_ops)
+
+
+def check_follow(weak: Policy, strong: Policy) -> None:
+    """Raise RecipeError for a strong view that follows what the weak one doesn't do, or a weak one that overlaps."""
+    leads = {op.names: op for op in weak.always if isinstance(op, Warp)}
+    for lead in leads.values():
+        if lead.follow == "overlapping":
+            raise RecipeError(f"{lead.title} of the weak view overlaps itself; set follow='same', which others do.")
+    for op in (op for op in strong.always if isinstance(op, Warp) and op.follow != "any"):
+        if leads.get(op.names) != op.replace(follow="same"):
+            raise RecipeError(
+                f"{op.title} of the strong view follows that of the weak view, which has none, or another one: give "
+                "both the same, the weak one with follow='same'."
+            )
+
+
+def check_names(task: Symmetric) -> None:
+    """Raise RecipeError for a declared name that is almost, but not, a transform's, or that is declared twice."""
+    known = kinds("transforms")
+    for name in (*task.invariant_to, *task.equivariant_to):
+        hint = get_close_matches(name, known, n=1)
+        if name not in known and hint:
+            raise RecipeError(
+                f"the task '{task.name}' declares '{name}', which is no transform; did you mean '{hint[0]}'?"
+            )
+    for name in sorted({*task.invariant_to} & {*task.equivariant_to}):
+        raise RecipeError(
+            f"the task '{task.name}' declares {name} in invariant_to and in equivariant_to; a target stays as it "
+            "is, or moves with the image: name it in one."
+        )
 
 
 def _reason(op: Transform, view: str, tasks: Sequence[Symmetric], channels: int, where: str) -> str | None:
@@ -79,7 +112,8 @@ def _reason(op: Transform, view: str, tasks: Sequence[Symmetric], channels: int,
 
 
 def _shifts(op: Transform) -> bool:
-    return isinstance(op, Warp) and op.frames and op.follow != "same"
+    """Tell whether a transform shows another part of the image than the weak view does."""
+    return isinstance(op, Warp) and (op.frames or not {*FRAMES}.isdisjoint(op.names)) and op.follow != "same"
 
 
 def _followed(op: Transform) -> Transform:

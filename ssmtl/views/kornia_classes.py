@@ -84,8 +84,8 @@ def _mistake(value: Any) -> str:
     if isinstance(value, type) and issubclass(value, K.IntensityAugmentationBase2D):
         known, theirs = kinds("transforms"), value.__name__
         ours = [kind for kind in known if vars(resolve("transforms", kind)).get("kornia") == theirs]
-        hint = nearest(ours[0] if ours else theirs.removeprefix("Random"), known)
-        return f"changes levels, not places: ssmtl has transforms of its own for that{hint}"
+        hint = f", among them {ours[0]}" if ours else ""
+        return f"changes levels, not places: ssmtl has transforms of its own for that{hint}; see `ssmtl list`."
     if not isinstance(value, type) or not issubclass(value, K.AugmentationBase2D):
         return "is not a geometric augmentation of 2D images; name a subclass of GeometricAugmentationBase2D."
     return ""

@@ -7,8 +7,6 @@ the batch's size.
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import cache, cached_property
 from typing import Annotated, Any, ClassVar, final
 
@@ -16,20 +14,18 @@ import kornia.augmentation as K  # noqa: N812 - the name that its documentation 
 import numpy as np
 import torch
 from kornia.constants import Resample
-from kornia.geometry.transform import warp_perspective
 from pydantic import BeforeValidator, Field, model_validator
 from torch import Tensor
 
 from ssmtl.errors import RecipeError, nearest
 from ssmtl.views.kornia_classes import arguments_of, find, name_of, pairs_of
+from ssmtl.views.kornia_trials import follows, image_of, matrix_of, probe_size, same, sealed, trial
 from ssmtl.views.transform import Drawn, Matrices, Real, Size, Uniform, Values, Warp, eye
 
 RESIZING = (K.RandomCrop, K.CenterCrop, K.RandomResizedCrop, K.Resize, K.PadTo)
 FAILURES = (AssertionError, LookupError, RuntimeError, TypeError, ValueError)
 """What augmentations raise for arguments and sizes that they can't take."""
 TRIALS = 4
-TOLERANCE = 1e-3
-"""Largest difference, of levels between 0 and 1 of a smooth image, between an augmentation and a warp by its matrix."""
 
 
 @final
@@ -64,6 +60,7 @@ class Kornia(Warp):
     def _can_be_built(self) -> "Kornia":
         op = self._op()
         if op is not None:
+            op.refuse_moods()
             op.refuse_outside()
         return self
 
@@ -88,12 +85,13 @@ class Kornia(Warp):
         try:
             arguments = pairs_of(arguments_of(value))
             rebuilt = _build(kind, arguments, repr(arguments))
+            rebuilt.refuse_moods()
             original = copy.deepcopy(value).cpu()
             original.p = original.p_batch = 1.0
-            same = all(_same(_trial(original, seed), _trial(rebuilt.op, seed)) for seed in range(TRIALS))
+            equal = all(same(trial(original, seed), trial(rebuilt.op, seed)) for seed in range(TRIALS))
         except FAILURES as error:
             raise RecipeError(_unreadable(name, f": {error}")) from error
-        if not same:
+        if not equal:
             raise RecipeError(_unreadable(name, ""))
         rebuilt.refuse_outside()
         return cls(name, arguments=arguments, p=p)
@@ -117,13 +115,31 @@ class Kornia(Warp):
         return op is not None and op.resizes
 
     @property
+    def title(self) -> str:
+        """Return the augmentation's name."""
+        return self.augmentation
+
+    @property
+    def searches(self) -> bool:  # type: ignore[override]
+        """Whether it cuts, which takes images that fill their canvas."""
+        return self.frames
+
+    @property
     def mirrors(self) -> bool:  # type: ignore[override]
         """Whether it pads by reflection."""
         op = self._op()
         return op is not None and op.resizes and op.padding == "reflect"
 
     def draw(self, uniform: Uniform, size: Size, real: Real) -> Drawn:
-        """Return a seed per row, a whole number below 2**53, from the number that a policy's levels leave alone."""
+        """Return a seed per row, a whole number below 2**53, from the number that a policy's levels leave alone.
+
+        Raises RecipeError for a crop of an image that fills only a part of its canvas, which Kornia can't find.
+        """
+        if self.frames and bool((real != np.array(size)).any()):
+            raise RecipeError(
+                f"{self.augmentation} cuts anywhere out of the canvas of {size} (height, width), but some images fill "
+                "only a part of it; use ScaleCrop or RandomResizedCrop, which find the image."
+            )
         return np.floor(uniform[:, 1:2] * 2.0**53)
 
     def matrix(self, values: Values, size: Size) -> Matrices:
@@ -134,7 +150,7 @@ class Kornia(Warp):
                 f"{self.augmentation} moves pixels in a way that no matrix describes, so masks and boxes can't follow; "
                 "use Rotate, ShearX or Perspective instead."
             )
-        with _sealed() as sow:
+        with sealed() as sow:
             matrices = []
             for seed in values[:, 0].long().tolist():
                 sow(seed)
@@ -184,7 +200,7 @@ class _Op:
 
     @cached_property
     def resizes(self) -> bool:
-        size = _probe_size(self.op)
+        size = probe_size(self.op)
         return isinstance(self.op, RESIZING) or self.view_size(size) != size
 
     @cached_property
@@ -195,7 +211,7 @@ class _Op:
         plain = {"resample": Resample.BILINEAR, "antialias": False}
         smooth.flags = {**smooth.flags, **{name: value for name, value in plain.items() if name in smooth.flags}}
         try:
-            return not all(_follows(*_trial(smooth, seed)) for seed in range(TRIALS))
+            return not all(follows(*trial(smooth, seed)) for seed in range(TRIALS))
         except FAILURES as error:
             raise RecipeError(
                 f"{type(self.op).__name__} fails on a test image of 3 channels: {error}; correct it, or leave it out."
@@ -207,10 +223,10 @@ class _Op:
         kind = type(self.op)
         if self.elastic:
             return (kind.__name__,)
-        with _sealed() as sow:
+        with sealed() as sow:
             sow(0)
-            drawn = self.op.forward_parameters((32, 3, *_probe_size(self.op)))
-            matrices = torch.cat([self.matrix(_probe_size(self.op)) for _ in range(32)])
+            drawn = self.op.forward_parameters((32, 3, *probe_size(self.op)))
+            matrices = torch.cat([self.matrix(probe_size(self.op)) for _ in range(32)])
         names = _names(self.op, drawn)
         if names is None or (not kind.__module__.startswith("kornia.") and _own_map(kind)):
             names = (*(names or ()), kind.__name__)
@@ -218,19 +234,31 @@ class _Op:
         return names if not mirrored or {"HorizontalFlip", "VerticalFlip"} & {*names} else (*names, "HorizontalFlip")
 
     def matrix(self, size: Size) -> Matrices:
-        return _matrix(self.op, self.op.forward_parameters((1, 3, *size)), size)
+        return matrix_of(self.op, self.op.forward_parameters((1, 3, *size)), size)
 
     def view_size(self, size: Size) -> Size:
         try:
-            with _sealed() as sow:
+            with sealed() as sow:
                 sow(0)
-                view = _image(self.op, torch.zeros(1, 3, *size, dtype=torch.float64))
+                view = image_of(self.op, torch.zeros(1, 3, *size, dtype=torch.float64))
         except FAILURES as error:
             raise RecipeError(
                 f"{type(self.op).__name__} can't be applied to images of {size} (height, width): {error}; change its "
                 "arguments, or the size of the images before it."
             ) from error
         return size if view is None else (view.shape[-2], view.shape[-1])
+
+    def refuse_moods(self) -> None:
+        """Raise RecipeError for a class of one's own that draws other numbers from the same seed."""
+        if not type(self.op).__module__.startswith("kornia.") and not self.steady:
+            raise RecipeError(
+                f"{type(self.op).__name__} draws other numbers from the same seed, so that no run could be repeated; "
+                "draw with torch's default generator only, and keep no state."
+            )
+
+    @cached_property
+    def steady(self) -> bool:
+        return all(same(trial(self.op, seed), trial(self.op, seed)) for seed in range(TRIALS))
 
     def refuse_outside(self) -> None:
         """Raise RecipeError for padding that no view shows."""
@@ -315,69 +343,4 @@ def _unreadable(name: str, reason: str) -> str:
     return (
         f"the arguments of this {name} can't be read back from the object{reason}; write "
         f'Kornia("{name}", argument=...) with those that it was made with instead.'
-    )
-
-
-@contextmanager
-def _sealed() -> Iterator[Callable[[int], Any]]:
-    """Yield what sets the seed of torch's CPU generator, which is restored in the end; no other one is touched."""
-    with torch.random.fork_rng(devices=[]), torch.autocast("cpu", enabled=False), torch.no_grad():
-        yield torch.default_generator.manual_seed
-
-
-def _matrix(op: Any, drawn: dict[str, Tensor], size: Size) -> Matrices:
-    matrix: Matrices = op.generate_transformation_matrix(
-        torch.zeros((), dtype=torch.float64).expand(1, 3, *size), drawn, op.flags
-    )
-    return matrix.double()
-
-
-def _image(op: Any, image: Tensor, drawn: dict[str, Tensor] | None = None) -> Tensor | None:
-    """Return what an augmentation makes of an image, None where it says nothing but its matrix."""
-    try:
-        view: Tensor = op(image, params=drawn)
-    except NotImplementedError:
-        return None
-    return view
-
-
-def _probe_size(op: Any) -> Size:
-    """Return the size of an image that a crop fits in."""
-    wanted = op.flags.get("size", 0)
-    height, width = (wanted, wanted) if isinstance(wanted, int) else wanted
-    return max(48, height + 16), max(64, width + 32)
-
-
-def _trial(op: Any, seed: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Return a smooth test image, and the matrix and the view, as far as there are any, that a seed draws for it."""
-    height, width = _probe_size(op)
-    y, x = torch.linspace(0, 1, height, dtype=torch.float64)[:, None], torch.linspace(0, 1, width, dtype=torch.float64)
-    image = torch.stack([(x + 0 * y), (y + 0 * x), (1 + torch.sin(5 * x + 3 * y * y)) / 2])[None]
-    with _sealed() as sow:
-        sow(seed)
-        drawn = op.forward_parameters(tuple(image.shape))
-        known = hasattr(op, "generate_transformation_matrix")
-        return image, _matrix(op, drawn, (height, width)) if known else None, _image(op, image, drawn)
-
-
-def _follows(image: Tensor, matrix: Tensor | None, view: Tensor | None) -> bool:
-    """Tell whether a view is its image warped by its matrix, wherever it shows nothing but the image's inside.
-
-    An eighth along each border is left out: crops that are cut out before they are enlarged repeat their last pixels.
-    """
-    if view is None or matrix is None:
-        return matrix is not None
-    size = (view.shape[-2], view.shape[-1])
-    shown = warp_perspective(torch.cat([image, torch.ones_like(image[:, :1])], 1), matrix, size)
-    rows, columns = (slice(side // 8, side - side // 8) for side in size)
-    covered = shown[:, 3:, rows, columns] > 1 - 1e-9
-    off = (shown[:, :3] - view)[..., rows, columns].abs() * covered
-    return not off.numel() or float(off.max()) <= TOLERANCE
-
-
-def _same(one: tuple[Tensor | None, ...], other: tuple[Tensor | None, ...]) -> bool:
-    """Tell whether two trials drew the same."""
-    return all(
-        (a is None and b is None) or (a is not None and b is not None and a.shape == b.shape and torch.equal(a, b))
-        for a, b in zip(one, other, strict=True)
     )

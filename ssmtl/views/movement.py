@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64, Num
 from torch import Tensor
 
-from ssmtl.views.geometry import inverse, upload
+from ssmtl.views.geometry import inverse, is_affine, upload
 from ssmtl.views.policy import Cut, Draw
 from ssmtl.views.resample import Outside, bilinear, copy, covers, is_whole, shown, swapped
 
-STILL, FLIPPED, SHIFTED, TURNED, SAMPLED = range(5)
+STILL, FLIPPED, SHIFTED, TURNED, SAMPLED, PROJECTED = range(6)
 FEW = 32
 ROUNDING = 2.0**-22
 """The four weights of a bilinear sample may sum to a little more than 1; no pixel may."""
@@ -72,13 +72,13 @@ class Movement:
     ) -> None:
         """Fill in the pixels of rows that move alike, black where they aren't `lit`."""
         levels = images.dtype == torch.uint8
-        if way == SAMPLED:
+        if way in (SAMPLED, PROJECTED):
             images = images.float()
         elif way == FLIPPED:
             images = images.flip(-1)
         elif way == TURNED:
             images, back = images.mT, swapped(back)
-        if way == SAMPLED:
+        if way in (SAMPLED, PROJECTED):
             unit = (1 - ROUNDING) / 255 if levels else 1 - ROUNDING
             torch.mul(bilinear(images, back, self.size, self.outside), _dimmed(lit, unit), out=image)
             return
@@ -96,7 +96,8 @@ def _dimmed(light: Bool[Tensor, "m 1 H W"] | None, unit: float) -> Float[Tensor,
 
 
 def _ways(back: Float64[Tensor, "n 3 3"], size: tuple[int, int], canvas: tuple[int, int]) -> Int64[Tensor, " n"]:
-    ways = torch.where(is_whole(back), SHIFTED, torch.where(is_whole(swapped(back)), TURNED, SAMPLED))
+    ways = torch.where(is_affine(back), SAMPLED, PROJECTED)  # a row must not depend on the formula of others
+    ways = torch.where(is_whole(back), SHIFTED, torch.where(is_whole(swapped(back)), TURNED, ways))
     if size == canvas:
         still = torch.eye(3, dtype=torch.float64)
         flip = torch.tensor([[-1.0, 0, size[1] - 1], [0, 1, 0], [0, 0, 1]], dtype=torch.float64)

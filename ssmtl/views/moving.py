@@ -82,15 +82,18 @@ def _holds(mask: Bool[Tensor, "n h w"], points: Float[Tensor, "n p 2"]) -> Bool[
     """Look a mask up at the pixels nearest to points; False outside."""
     height, width = mask.shape[-2:]
     x, y = points.unbind(-1)
-    column, row = (torch.floor(part + 0.5).clamp(0, side - 1).long() for part, side in ((x, width), (y, height)))
+    whole = ((torch.floor(part.nan_to_num() + 0.5), side) for part, side in ((x, width), (y, height)))
+    column, row = (part.clamp(0, side - 1).long() for part, side in whole)
     return inside(x, y, height, width) & mask.flatten(1).gather(1, row * width + column)
 
 
 def _check(values: Tensor, geometry: Geometry) -> None:
     same_rows(len(values), geometry)
-    valid = geometry.valid
-    if valid is not None and valid.shape[-2:] != values.shape[-2:]:
+    source = geometry.via.size if geometry.via is not None else None
+    if geometry.valid is not None:
+        source = (geometry.valid.shape[-2], geometry.valid.shape[-1])
+    if source is not None and source != tuple(values.shape[-2:]):
         raise ValueError(
-            f"maps of {tuple(values.shape[-2:])} pixels can't move by a geometry whose valid pixels are a map of "
-            f"{tuple(valid.shape[-2:])}: bring them to the size of the image that they belong to first"
+            f"maps of {tuple(values.shape[-2:])} pixels can't move out of a view or a canvas of {source}: bring them "
+            "to the size of the image that they belong to first"
         )

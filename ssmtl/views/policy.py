@@ -64,9 +64,9 @@ class Draw:
     """What happens to every row of a batch to make a view; everything is on the CPU.
 
     First the `stages` change levels, in order; then `geometry` moves pixels from the `canvas` (height, width), in one
-    resampling; then the `cuts` are blanked. `framed`, if any, is the part of the geometry that shows mirrored pixels
-    where the canvas ends: a view pixel that `framed` and the rest place outside of both the frame and the canvas is
-    black. `record` is what all of this was made of, in the order in which it was drawn.
+    resampling; then the `cuts` are blanked. `framed`, if any, maps the source to the frame, in units of the canvas,
+    that a mirroring crop filled with reflections: a view pixel outside of both the frame and the canvas is black.
+    `record` is what all of this was made of, in the order in which it was drawn.
     """
 
     geometry: Geometry
@@ -121,19 +121,28 @@ class Policy(Component):
             raise ValueError(f"levels={self.levels} is empty: give the smaller level first")
         if self.distinct and self.num_ops > len(self.pool):
             raise ValueError(f"{self.num_ops} distinct ops from a pool of {len(self.pool)}: choose fewer, or add ops")
+        for op in (*self.always, *self.pool):
+            if not isinstance(op, Photometric | Warp | Erasing):
+                raise ValueError(f"{op.title} does nothing: make it a Pointwise, a Filter, a Warp or an Erasing")
         for op in self.pool:
             if isinstance(op, Erasing) or (isinstance(op, Warp) and op.frames):
-                raise ValueError(f"{op.kind} happens once a view, before or after the pool; put it into 'always'")
+                raise ValueError(f"{op.title} happens once a view, before or after the pool; put it into 'always'")
             if isinstance(op, Warp) and op.follow != "any":
-                raise ValueError(f"{op.kind} in the pool is drawn for this view alone; set follow='any'")
+                raise ValueError(f"{op.title} in the pool is drawn for this view alone; set follow='any'")
         moved: Warp | None = None
+        blanked: Erasing | None = None
         for place, op in enumerate(self.always):
             if isinstance(op, Warp):
                 if op.searches and moved is not None:
-                    raise ValueError(f"{op.kind} looks for the image in its canvas' corner; put it before {moved.kind}")
+                    raise ValueError(
+                        f"{op.title} looks for the image in its canvas' corner; put it before {moved.title}"
+                    )
+                if op.frames and blanked is not None:
+                    raise ValueError(f"{blanked.title} blanks the finished view; put it after {op.title}")
                 moved = moved or op
+            blanked = op if isinstance(op, Erasing) else blanked
             if op in self.always[:place]:
-                raise ValueError(f"{op.kind} is listed twice in 'always': name every transform once")
+                raise ValueError(f"{op.title} is listed twice in 'always': name every transform once")
         return self
 
     def transforms(self) -> tuple[Transform, ...]:
@@ -212,23 +221,26 @@ class _Drawing:
         self.parts: list[tuple[Photometric, Rows, Float64[Tensor, "m values"]]] = []
         self.erased: list[tuple[Erasing, Rows, Drawn]] = []
         self.record: list[Applied] = []
+        self.tried: list[tuple[str, ...]] = []
 
     def always(self, op: Transform, gate: Float64[np.ndarray, " n"], basic: Basic) -> None:
-        """Try an op on every row."""
+        """Try an op on every row; another one of its names draws numbers of its own."""
+        again = (self.tried.count(op.names),) * (op.names in self.tried)
+        self.tried.append(op.names)
         if isinstance(op, Warp) and op.follow != "any":
-            common = uniform(key("shared", self.shared, *op.names), self.rows, 1 + max(BASIC, op.numbers))
-            own = self._numbers(op, np.arange(len(self.rows)), basic, "overlap")
+            common = uniform(key("shared", self.shared, *op.names, *again), self.rows, 1 + max(BASIC, op.numbers))
+            own = self._numbers(op, np.arange(len(self.rows)), basic, "overlap", *again)
             chosen = np.flatnonzero(common[:, 0] < op.p)
             values = op.draw(common[chosen, 1 : 1 + op.numbers], self.size, self.real[chosen])
             if op.follow == "overlapping":
                 values = op.overlap(values, own[chosen], self.size)
             self._take(op, chosen, values)
         else:
-            self.add(op, np.flatnonzero(gate < op.p), basic, "always")
+            self.add(op, np.flatnonzero(gate < op.p), basic, "always", *again)
 
-    def add(self, op: Transform, chosen: Int64[np.ndarray, " m"], basic: Basic, place: str) -> None:
+    def add(self, op: Transform, chosen: Int64[np.ndarray, " m"], basic: Basic, *place: str | int) -> None:
         """Apply an op to the chosen rows."""
-        self._take(op, chosen, op.draw(self._numbers(op, chosen, basic[chosen], place), self.size, self.real[chosen]))
+        self._take(op, chosen, op.draw(self._numbers(op, chosen, basic[chosen], *place), self.size, self.real[chosen]))
 
     def finish(self) -> Draw:
         """Return the draw."""
@@ -254,13 +266,17 @@ class _Drawing:
         self.matrix = self.matrix.index_copy(0, rows, step @ self.matrix[rows])
         self.size = op.view_size(self.size)
         if op.mirrors:
-            self.framed = self.matrix
+            scale = eye(1)  # the frame, brought to the size of the canvas about its edges
+            for axis, (side, canvas) in enumerate(zip(self.size[::-1], self.canvas[::-1], strict=True)):
+                scale[:, axis, axis], scale[:, axis, 2] = canvas / side, (canvas / side - 1) / 2
+            framed = eye(len(self.rows)) if self.framed is None else self.framed
+            self.framed = framed.index_copy(0, rows, (scale @ self.matrix)[rows])
 
-    def _numbers(self, op: Transform, chosen: Int64[np.ndarray, " m"], basic: Uniform, place: str) -> Drawn:
+    def _numbers(self, op: Transform, chosen: Int64[np.ndarray, " m"], basic: Uniform, *place: str | int) -> Drawn:
         """Return as many numbers as the op needs: the basic ones first."""
         if op.numbers <= BASIC:
             return basic[:, : op.numbers]
-        more = uniform(key("more", self.key, place, op.kind), self.rows[chosen], op.numbers - BASIC)
+        more = uniform(key("more", self.key, *place, op.kind), self.rows[chosen], op.numbers - BASIC)
         return np.concatenate([basic, more], 1)
 
 

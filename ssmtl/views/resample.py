@@ -2,7 +2,7 @@
 
 Three kinds of maps, told apart on the CPU. Upright ones (no turn, no shear) are separable: an index per column and an
 index per row, in float64, exact. Quarter turns are upright on the transposed image. All others go through
-`grid_sample`, whose coordinates are composed in float64 and rounded to float32 once.
+`grid_sample`, whose coordinates are composed in float64 and added up in float32.
 """
 
 from typing import Literal, TypeAlias, TypeVar, cast

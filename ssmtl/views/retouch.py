@@ -105,7 +105,7 @@ class _Retouching:
 
 def look_up(images: UInt8[Tensor, "n c h w"], table: Int64[Tensor, "n c 256"]) -> UInt8[Tensor, "n c h w"]:
     """Replace every level by its entry in the table of its row and channel."""
-    result = torch.empty_like(images)
+    result = torch.empty_like(images, memory_format=torch.contiguous_format)
     source, target = (part.flatten(2).flatten(0, 1) for part in (images, result))
     levels = table.to(torch.uint8).flatten(0, 1)
     for planes, pixels in _strips(source):

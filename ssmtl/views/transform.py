@@ -44,9 +44,14 @@ class Transform(Component):
     color: ClassVar[bool] = False
     """Whether it needs the three channels of a color image."""
     numbers: ClassVar[int] = 0
-    """How many numbers, uniform in [0, 1), a row needs."""
+    """How many numbers, uniform in [0, 1), a row needs; where a pool has levels, the first is one of them, up to 1."""
 
     p: Fraction = 1.0
+
+    @property
+    def title(self) -> str:
+        """Return what people call it, in messages."""
+        return self.kind
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -72,7 +77,7 @@ class Pointwise(Photometric):
 
     @abstractmethod
     def table(self, values: Values, counts: Counts) -> Table:
-        """Return the new levels per row; channels may be left to broadcast.
+        """Return the new levels per row, whole numbers from 0 to 255; channels may be left to broadcast.
 
         `counts()` is the histogram of the real pixels of the current image, computed only when asked for.
         """
@@ -119,7 +124,7 @@ class Warp(Transform):
     @model_validator(mode="after")
     def _can_follow(self) -> "Warp":
         if self.follow == "overlapping" and type(self).overlap is Warp.overlap:
-            raise ValueError(f"{self.kind} follows the weak view as 'same' or 'any'; 'overlapping' is for crops")
+            raise ValueError(f"{self.title} follows the weak view as 'same' or 'any'; 'overlapping' takes ScaleCrop")
         return self
 
 

@@ -1,6 +1,7 @@
 """One step of L = sum_t gamma_t (L_s,t + lambda_t L_u,t): the reduction, and what may influence it."""
 
 import copy
+from typing import final
 
 import pytest
 import torch
@@ -12,12 +13,13 @@ from ssmtl.commands.recipes import load_recipe
 from ssmtl.loader import open_sources, training_loader
 from ssmtl.recipe import Views
 from ssmtl.schedules import LinearRamp
-from ssmtl.strategies.base import Strategy
+from ssmtl.strategies.base import Need, Strategy
 from ssmtl.strategies.fixmatch import FixMatch
 from ssmtl.strategies.prediction_matching import PredictionMatching
 from ssmtl.task import Loss
 from ssmtl.teacher import Teacher
 from ssmtl.train_step import TrainStep
+from ssmtl.views.geometry import View
 from ssmtl.views.presets import identity
 
 GAMMA, LAM = {"diagnosis": 1.0, "lungs": 5.0}, {"diagnosis": 0.25, "lungs": 0.002}
@@ -244,3 +246,25 @@ def test_update_teacher_moves_the_whole_model(step):
     step.update_teacher(0)
     for ours, old in zip(step.teacher.parameters(), before, strict=True):
         assert torch.allclose(ours, old + (1 - RECIPE.teacher.decay), atol=1e-6)
+
+
+@final
+class Greedy(Strategy):
+    """Reads what it never asked for."""
+
+    view: str = "weak"
+
+    def needs(self):
+        return frozenset({Need(rows="unlabeled", grad=False)})
+
+    def losses(self, task, step):
+        step.images(View(self.view), "labeled")
+
+
+@pytest.mark.parametrize("view", ["weak", "strong"])
+def test_rows_that_no_need_asks_for_are_refused(view):
+    """They used to be the last row of the view, silently."""
+    objective = RECIPE.objectives[0]
+    recipe = RECIPE.replace(objectives=(objective.replace(strategy=Greedy(view=view)), *RECIPE.objectives[1:]))
+    with pytest.raises(ValueError, match=r"'diagnosis' reads the labeled rows of the view .* which none of its needs"):
+        fresh(recipe)(BATCHES[0], 0)

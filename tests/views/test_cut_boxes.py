@@ -107,5 +107,16 @@ def test_every_row_has_its_own_image_and_map():
     present[1, 0] = False
     cuts = [[False, True, False], [False, True, False], [True, False, False]]
     assert cut_by_view(boxes, present, via, 2.0).tolist() == cuts
-    _, kept = move_boxes(boxes, present, between(via, via), drop_cut=2.0)
+    flipped = Geometry(torch.tensor([[-1, 0, 29], [0, 1, 0], [0, 0, 1]], dtype=torch.float64) @ via.matrix, (30, 30))
+    _, kept = move_boxes(boxes, present, between(via, flipped), drop_cut=2.0)
     assert torch.equal(kept, present & ~torch.tensor(cuts))
+
+
+def test_boxes_stay_where_both_views_are_cut_alike():
+    """In FixMatch* they end at the same border in both views, and would be lost for nothing."""
+    via = crop(10, 5, (30, 30), (40, 60))
+    boxes, present = torch.tensor([[LEFT, RIGHT, MIDDLE]]).float(), torch.ones(1, 3, dtype=torch.bool)
+    assert cut_by_view(boxes, present, via, 2.0).any()
+    moved, kept = move_boxes(boxes, present, between(via, via), drop_cut=2.0)
+    assert kept.all()
+    assert torch.equal(moved, boxes)

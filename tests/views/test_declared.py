@@ -5,15 +5,21 @@ from dataclasses import dataclass
 import kornia.augmentation
 import pytest
 
+from ssmtl.datasets.chest_phantom import ChestPhantom
 from ssmtl.errors import RecipeError
-from ssmtl.recipe import Views
-from ssmtl.views.declared import allowed
+from ssmtl.models.multimix_unet import MultiMixEncoder
+from ssmtl.models.multitask import Model
+from ssmtl.objective import Objective
+from ssmtl.recipe import Recipe, Source, Views
+from ssmtl.strategies.fixmatch import FixMatch
+from ssmtl.views.declared import allowed, check_names
 from ssmtl.views.framing import ReflectCrop, ScaleCrop
 from ssmtl.views.ops import FRAMES, GEOMETRIC, PHOTOMETRIC
 from ssmtl.views.policy import Policy
-from ssmtl.views.presets import POOL_DENSE, default_strong, dense_strong, dense_weak, multimix_strong
+from ssmtl.views.presets import POOL_DENSE, default_strong, dense_strong, dense_weak, multimix_strong, multimix_weak
 from ssmtl.views.transform import Photometric
 from ssmtl.views.warps import HorizontalFlip, Rotate
+from ssmtl_tasks import Segmentation
 
 
 @dataclass(frozen=True)
@@ -126,3 +132,40 @@ def test_what_follows_needs_a_lead():
         Views(weak=Policy(always=(crop.replace(follow="overlapping"),)))
     shared = Policy(always=(HorizontalFlip(follow="same"),))
     assert Views(weak=shared, strong=shared).strong == shared
+
+
+def test_a_derived_crop_needs_something_to_follow():
+    """Left alone, it would shift the strong view against the weak one, which the task forbids."""
+    task = Segmentation("lungs", classes=("lung",), equivariant_to=("HorizontalFlip", "ReflectCrop", "ScaleCrop"))
+    films = ChestPhantom(samples=8, canvas=(32, 32))
+    fields = {
+        "name": "lungs",
+        "objectives": (Objective(task, FixMatch()),),
+        "sources": (Source("films", films, serves=("lungs",)),),
+        "model": Model(MultiMixEncoder()),
+    }
+    strong = multimix_strong().replace(derive=True)
+    for weak in (multimix_weak(), Policy()):
+        with pytest.raises(
+            ValueError, match="ReflectCrop of the strong view follows that of the weak view, which has no"
+        ):
+            Recipe(views=Views(weak=weak, strong=strong), **fields)
+    lead = Policy(always=(HorizontalFlip(), ReflectCrop(follow="same")))
+    recipe = Recipe(views=Views(weak=lead, strong=strong), **fields)
+    assert recipe.policy(recipe.sources[0], "strong").always[1] == ReflectCrop(follow="same")
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (Declares("a", (), ("HorizontalFlips",)), "the task 'a' declares 'HorizontalFlips', .* mean 'HorizontalFlip'"),
+        (
+            Declares("a", ("Rotate",), ("Rotate",)),
+            "'a' declares Rotate in invariant_to and in equivariant_to",
+        ),
+    ],
+)
+def test_declarations_are_checked(task, message):
+    with pytest.raises(RecipeError, match=message):
+        check_names(task)
+    check_names(Declares("plugin", ("Rotate",), ("SomethingElseEntirely",)))

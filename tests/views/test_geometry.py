@@ -237,3 +237,17 @@ def test_mismatched_rows_and_sizes_are_refused_in_a_sentence():
         move_labels(torch.zeros(2, 4, 4, dtype=torch.long), geometry)
     with pytest.raises(ValueError, match=r"maps of \(8, 8\) pixels .* \(4, 4\)"):
         move_weights(torch.zeros(1, 8, 8), geometry)
+
+
+def test_maps_of_another_size_than_the_view_do_not_move_out_of_it():
+    """A head's own resolution is the mistake to expect."""
+    eye = torch.eye(3, dtype=torch.float64)[None]
+    moved = between(Geometry(eye, (32, 32)), Geometry(flip(32), (32, 32)))
+    with pytest.raises(ValueError, match=r"maps of \(8, 8\) pixels can't move out of a view or a canvas of \(32, 32\)"):
+        move_labels(torch.zeros(1, 8, 8, dtype=torch.long), moved)
+
+
+def test_points_that_are_no_numbers_are_not_visible():
+    geometry = Geometry(shift(0, 0), (4, 4), torch.ones(1, 4, 4, dtype=torch.bool))
+    points = torch.tensor([[[float("nan"), 1.0], [float("inf"), 1.0], [1.0, 1.0]]])
+    assert move_points(points, geometry)[1].tolist() == [[False, False, True]]

@@ -307,7 +307,7 @@ def test_crops_frame_a_view_and_do_not_belong_into_a_pool():
     assert draw.framed is not None
     assert {*draw.geometry.matrix[:, 0, 2].tolist()} == {float(shift) for shift in range(-4, 5)}
     assert "put it into 'always'" in sentence(lambda: Policy(pool=(crop,), num_ops=1))
-    assert "overlapping' is for crops" in sentence(lambda: crop.replace(follow="overlapping"))
+    assert "overlapping' takes ScaleCrop" in sentence(lambda: crop.replace(follow="overlapping"))
     plain = Kornia("RandomAffine", degrees=3.0)
     assert (plain.frames, plain.mirrors) == (False, False)
 
@@ -351,7 +351,7 @@ def test_refusals(call, said):
 
 @pytest.mark.parametrize(("theirs", "ours"), [("RandomInvert", "Invert"), ("RandomErasing", "Cutout")])
 def test_photometric_ones_have_our_names(theirs, ours):
-    assert f"did you mean '{ours}'?" in sentence(lambda: Kornia(theirs))
+    assert f"among them {ours}; see `ssmtl list`" in sentence(lambda: Kornia(theirs))
 
 
 def test_a_class_inside_a_function_has_no_name():

@@ -189,6 +189,14 @@ def test_probabilities_of_policy_and_op_multiply():
     assert len(always.stages[0].rows) / len(MANY) == pytest.approx(0.3, abs=0.02)
 
 
+def test_two_ops_of_one_kind_draw_numbers_of_their_own():
+    policy = Policy(always=(Cutout((0.04, 0.04)), Cutout((0.05, 0.05))))
+    one, other = (cut.rectangles[:, 0].double() for cut in policy.sample(0, MANY, (256, 256)).cuts)
+    assert abs(torch.corrcoef(torch.stack([one, other]))[0, 1]) < 0.05
+    first = Policy(always=policy.always[:1]).sample(0, MANY, (256, 256)).cuts[0].rectangles
+    assert torch.equal(first, policy.sample(0, MANY, (256, 256)).cuts[0].rectangles)
+
+
 def test_fixmatch_is_14_ops_and_a_gray_square_of_half_the_side():
     policy = fixmatch_strong()
     assert len(policy.pool) == 14
@@ -243,6 +251,7 @@ def test_policies_survive_json_and_resolve():
             {"always": ("HorizontalFlip", "ScaleCrop")},
             "ScaleCrop looks for the image in its canvas' corner; put it before HorizontalFlip",
         ),
+        ({"always": ("Cutout", "ScaleCrop")}, "Cutout blanks the finished view; put it after ScaleCrop"),
         ({"prob": 0.7}, "Policy has no field 'prob'; did you mean"),
     ],
 )
@@ -258,7 +267,7 @@ def test_what_is_refused(fields, message):
         (lambda: Rotate(-30, 30), r"\(-30, 30\) leaves the range of Rotate, 0 to 180"),
         (lambda: Posterize(0, 8), r"leaves the range of Posterize, 1 to 8 \(bits kept\)"),
         (lambda: ReflectCrop(pad=0.7), "less than or equal to 0.5"),
-        (lambda: HorizontalFlip(follow="overlapping"), "'overlapping' is for crops"),
+        (lambda: HorizontalFlip(follow="overlapping"), "'overlapping' takes ScaleCrop"),
     ],
 )
 def test_wrong_ranges_are_refused(make, message):

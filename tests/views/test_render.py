@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 
+import kornia.augmentation
 import numpy as np
 import pytest
 import torch
@@ -9,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssmtl.keyed import key
+from ssmtl.views.framing import RandomResizedCrop, ReflectCrop
 from ssmtl.views.geometry import Geometry, between
 from ssmtl.views.moving import move_labels, move_soft
-from ssmtl.views.policy import Draw
+from ssmtl.views.policy import Draw, Policy
 from ssmtl.views.presets import identity, multimix_strong, multimix_weak
 from ssmtl.views.render import Rendered, render
 from ssmtl.views.transform import Photometric, Stage, as_transform
-from ssmtl.views.warps import Rotate
+from ssmtl.views.warps import Perspective, Rotate, TranslateX
 
 EYE = torch.eye(3, dtype=torch.float64)[None]
 
@@ -243,6 +245,50 @@ def test_wrong_images_are_refused_in_a_sentence():
         render(images_of(2, 1, (8, 9)), draw)
     with pytest.raises(ValueError, match="don't fit"):
         render(images_of(3, 1, (8, 8)), draw)
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, "permuted"])
+@pytest.mark.parametrize("name", ["Invert", "Equalize", "Sharpness"])
+def test_images_of_any_memory_layout_look_the_same(layout, name):
+    images = images_of(3, 3, (32, 40))
+    draw = Policy(always=(name,)).sample(0, np.arange(3), (32, 40))
+    if layout == "permuted":
+        other = images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    else:
+        other = images.to(memory_format=layout)
+    assert torch.equal(render(other, draw).image, render(images, draw).image)
+
+
+def test_the_mirrored_frame_has_the_size_at_which_it_was_chosen():
+    """What is cut out of white images and mirrored is white."""
+    white = torch.full((40, 1, 32, 32), 255, dtype=torch.uint8)
+    whole = RandomResizedCrop((64, 64), area=(1, 1), ratio=(1, 1))
+    larger = Policy(always=(whole, ReflectCrop(pad=0.25)))
+    assert (render(white, larger.sample(0, np.arange(40), (32, 32))).image > 0.99).all()
+    padded = kornia.augmentation.RandomCrop((40, 40), padding=8, padding_mode="reflect", p=1.0)
+    assert (render(white, Policy(always=(padded,)).sample(0, np.arange(40), (32, 32))).image > 0.99).all()
+    moved = larger.replace(always=(*larger.always, TranslateX(0.5, 0.5))).sample(0, np.arange(40), (32, 32))
+    shifts = (moved.geometry.matrix[:, 0, 2] - 0.5).abs() - 32  # what lies beyond the frame is still there
+    black = (render(white, moved).image[:, 0, 32] == 0).sum(1)
+    assert torch.equal(black, (32 + shifts.clamp(max=0)).long())
+
+
+def test_rows_that_do_not_draw_the_mirroring_crop_are_not_mirrored():
+    white = torch.full((20, 1, 32, 32), 255, dtype=torch.uint8)
+    draw = Policy(always=(Rotate(30, 30), ReflectCrop(p=0.5))).sample(0, np.arange(20), (32, 32))
+    (chosen,) = (applied.rows.tolist() for applied in draw.record if applied.op.kind == "ReflectCrop")
+    corners = render(white, draw).image[:, 0, 0, 0]
+    assert 0 < len(chosen) < 20
+    assert [row for row in range(20) if corners[row] > 0] == chosen
+
+
+def test_rows_beside_a_perspective_are_what_they_are_alone():
+    images = images_of(12, 3, (24, 24))
+    policy = Policy(pool=(Perspective(0.3, 0.5), Rotate()), num_ops=1)
+    together = render(images, policy.sample(1, np.arange(12), (24, 24))).image
+    for row in range(12):
+        alone = render(images[row : row + 1], policy.sample(1, np.array([row]), (24, 24))).image
+        assert torch.equal(alone[0], together[row])
 
 
 GOLDEN = [0.53962, 0.06841, 0.35306, 0.26052, 0.45128, 0.47537]
