@@ -85,7 +85,10 @@ def between(source: Geometry, into: Geometry) -> Geometry:
     it lands. `erased` is the other view's. Moving once by the product resamples once.
     """
     same_rows(len(source), into)
-    return Geometry(into.matrix @ inverse(source.matrix), into.size, source.valid, into.erased, via=source)
+    alike = (source.matrix == into.matrix).flatten(1).all(1)[:, None, None]
+    still = torch.eye(3, dtype=torch.float64)  # exactly, which a product of inverses needn't be
+    matrix = torch.where(alike, still, into.matrix @ inverse(source.matrix))
+    return Geometry(matrix, into.size, source.valid, into.erased, via=source)
 
 
 def inverse(matrix: Float64[Tensor, "n 3 3"]) -> Float64[Tensor, "n 3 3"]:

@@ -212,6 +212,15 @@ def test_whole_pixel_moves_come_back_exactly(x, y, height, width, mirror):
     assert kept.sum() == max(height - abs(y), 0) * max(width - abs(x), 0)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0.3, 3), st.floats(-50, 50), st.floats(-180, 180))
+def test_between_equal_views_nothing_moves(scale, x, degrees):
+    """Exactly: a pseudo-box at the border of both must not be taken for one that moved."""
+    zoom = torch.diag(torch.tensor([scale, scale, 1.0], dtype=torch.float64))[None]
+    view = Geometry(shift(x, -x) @ zoom @ rotation(degrees, (9, 7)), (9, 7))
+    assert between(view, view).is_identity.all()
+
+
 def test_rows_select_matrix_and_validity_together():
     valid = torch.zeros(3, 2, 2, dtype=torch.bool)
     valid[2] = True
