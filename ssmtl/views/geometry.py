@@ -9,6 +9,7 @@ CPU, where a step is planned: looking at one must never wait for a device.
 from dataclasses import dataclass, replace
 from typing import NamedTuple, final
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
@@ -50,7 +51,7 @@ class Geometry:
     @property
     def is_identity(self) -> Bool[Tensor, " n"]:
         """Rows, as a mask on the CPU, whose pixels stay where they are."""
-        return (self.matrix == torch.eye(3, dtype=torch.float64)).flatten(1).all(1)
+        return torch.from_numpy((self.matrix.numpy() == np.eye(3)).all((1, 2)))
 
     def rows(self, index: Int64[Tensor, " m"]) -> "Geometry":
         """Select rows by an index on the CPU."""
@@ -93,22 +94,21 @@ def between(source: Geometry, into: Geometry) -> Geometry:
 
 def inverse(matrix: Float64[Tensor, "n 3 3"]) -> Float64[Tensor, "n 3 3"]:
     """Invert maps in closed form, so that flips, quarter turns and whole-pixel shifts have exact inverses."""
-    a, b, c, d, e, f, g, h, i = matrix.flatten(1).unbind(1)
-    scale = 1 / (a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g))
-    adjugate = (
-        *(e * i - f * h, c * h - b * i, b * f - c * e),
-        *(f * g - d * i, a * i - c * g, c * d - a * f),
-        *(d * h - e * g, b * g - a * h, a * e - b * d),
+    a, b, c, d, e, f, g, h, i = matrix.numpy().reshape(-1, 9).T
+    rows = (
+        (e * i - f * h, c * h - b * i, b * f - c * e),
+        (f * g - d * i, a * i - c * g, c * d - a * f),
+        (d * h - e * g, b * g - a * h, a * e - b * d),
     )
-    result = torch.stack([scale * entry for entry in adjugate], 1).view(-1, 3, 3)
-    affine = is_affine(matrix)[:, None]
-    result[:, 2] = torch.where(affine, torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64), result[:, 2])
-    return result
+    scale = 1 / (a * rows[0][0] + b * rows[1][0] + c * rows[2][0])
+    result = np.ascontiguousarray((scale * np.array(rows)).transpose(2, 0, 1))
+    result[is_affine(matrix), 2] = (0, 0, 1)
+    return torch.from_numpy(result)
 
 
-def is_affine(matrix: Float64[Tensor, "n 3 3"]) -> Bool[Tensor, " n"]:
+def is_affine(matrix: Float64[Tensor, "n 3 3"]) -> Bool[np.ndarray, " n"]:
     """Tell which maps keep parallel lines parallel: those whose last row is (0, 0, 1)."""
-    return (matrix[:, 2] == torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)).all(1)
+    return np.asarray((matrix.numpy()[:, 2] == (0, 0, 1)).all(1))
 
 
 def apply(

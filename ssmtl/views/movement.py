@@ -6,15 +6,16 @@ bilinearly. Which rows go where is read off the draw, which is on the CPU, so th
 
 from typing import final
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64, Int64, Num
 from torch import Tensor
 
 from ssmtl.views.geometry import inverse, is_affine, upload
 from ssmtl.views.policy import Cut, Draw
-from ssmtl.views.resample import Outside, bilinear, copy, covers, is_whole, shown, swapped
+from ssmtl.views.resample import Outside, as_floats, bilinear, copy, covers, is_whole, shown, slide, swapped
 
-STILL, FLIPPED, SHIFTED, TURNED, SAMPLED, PROJECTED = range(6)
+SHIFTED, TURNED, SAMPLED, PROJECTED = range(4)
 FEW = 32
 ROUNDING = 2.0**-22
 """The four weights of a bilinear sample may sum to a little more than 1; no pixel may."""
@@ -27,39 +28,40 @@ class Movement:
     def __init__(self, draw: Draw, sizes: Int64[Tensor, "n 2"], device: torch.device) -> None:
         self.size = draw.geometry.size
         self.back = inverse(draw.geometry.matrix)
-        self.ways = _ways(self.back, self.size, draw.canvas)
+        whole, turned = is_whole(self.back), is_whole(swapped(self.back))
+        sampled = np.where(is_affine(self.back), SAMPLED, PROJECTED)  # no row depends on the formula of others
+        self.ways = np.where(whole, SHIFTED, np.where(turned, TURNED, sampled))
         self.outside: Outside = "border" if draw.framed is None else "reflection"
-        canvas = torch.tensor([draw.canvas]).expand(len(draw), 2)
-        filled, whole = covers(self.back, self.size, draw.canvas), (sizes == canvas).all(1)
+        self.covered = covers(self.back, self.size, draw.canvas)
+        full = (sizes.numpy() == draw.canvas).all(1)
         self.valid: Bool[Tensor, "n H W"] | None = None
         """Which pixels show the images; None for all."""
-        if not bool((filled & whole).all()):
+        if not (self.covered & full).all():
             self.valid = shown(sizes, self.back, self.size, device)
+        self.lit, self.filled = self.valid, self.covered
+        canvas = torch.tensor([draw.canvas]).expand(len(draw), 2)
         if draw.framed is not None:
             to_frame = draw.framed @ self.back
-            filled = filled | covers(to_frame, self.size, draw.canvas)
-        self.lit, self.filled = self.valid, filled
-        if not bool(filled.all()) and not (self.valid is not None and bool(whole.all())):
+            self.filled = self.filled | covers(to_frame, self.size, draw.canvas)
+        if not self.filled.all() and not (self.valid is not None and full.all()):
             self.lit = shown(canvas, self.back, self.size, device)
-        if not bool(filled.all()) and self.lit is not None and draw.framed is not None:
+        if not self.filled.all() and self.lit is not None and draw.framed is not None:
             self.lit = self.lit | shown(canvas, to_frame, self.size, device)
 
     def run(self, images: Num[Tensor, "m c h w"], rows: slice, image: Float[Tensor, "m c H W"]) -> None:
         """Fill in the moved images of some rows, in [0, 1], black outside of canvas and mirrored frame."""
         back, ways = self.back[rows], self.ways[rows]
+        lit = None if self.lit is None or self.filled[rows].all() else self.lit[rows, None]
         kinds = sorted(set(ways.tolist()))
-        if len(kinds) > 1:  # few and large groups: all copies in one
-            ways = torch.where(ways < SHIFTED, SHIFTED, ways)
-            kinds = sorted(set(ways.tolist()))
-        lit = None if self.lit is None or bool(self.filled[rows].all()) else self.lit[rows, None]
         if len(kinds) == 1:
-            self._fill(image, images, back, kinds[0], lit)
+            self._fill(image, images, back, kinds[0], lit, bool(self.covered[rows].all()))
             return
         for way in kinds:
-            some = torch.nonzero(ways == way)[:, 0]
+            some = torch.from_numpy(np.flatnonzero(ways == way))
             index = upload(some, images.device)
             part = torch.empty((len(some), *image.shape[1:]), device=images.device)
-            self._fill(part, images[index], back[some], way, None if lit is None else lit[index])
+            covered = bool(self.covered[rows][some].all())
+            self._fill(part, images[index], back[some], way, None if lit is None else lit[index], covered)
             image.index_copy_(0, index, part)
 
     def _fill(
@@ -69,41 +71,26 @@ class Movement:
         back: Float64[Tensor, "m 3 3"],
         way: int,
         lit: Bool[Tensor, "m 1 H W"] | None,
+        covered: bool,
     ) -> None:
         """Fill in the pixels of rows that move alike, black where they aren't `lit`."""
-        levels = images.dtype == torch.uint8
+        top = 255 if images.dtype == torch.uint8 else 1
         if way in (SAMPLED, PROJECTED):
-            images = images.float()
-        elif way == FLIPPED:
-            images = images.flip(-1)
-        elif way == TURNED:
-            images, back = images.mT, swapped(back)
-        if way in (SAMPLED, PROJECTED):
-            unit = (1 - ROUNDING) / 255 if levels else 1 - ROUNDING
-            torch.mul(bilinear(images, back, self.size, self.outside), _dimmed(lit, unit), out=image)
+            moved, unit = bilinear(images.float(), back, self.size, self.outside), (1 - ROUNDING) / top
+            torch.mul(moved, unit if lit is None else as_floats(lit).mul_(unit), out=image)
             return
-        moved = copy(images, back, self.size, self.outside) if way in (SHIFTED, TURNED) else images
-        if levels:
-            torch.div(moved, 255, out=image)
+        if way == TURNED:
+            images, back = images.mT, swapped(back)
+        if bool((back == back[:1]).all()) and (covered or self.outside == "border"):
+            if not covered:
+                image.zero_()
+            slide(images, back[0], image)
         else:
-            image.copy_(moved)
-        if lit is not None:
-            image.mul_(lit)
-
-
-def _dimmed(light: Bool[Tensor, "m 1 H W"] | None, unit: float) -> Float[Tensor, "m 1 H W"] | float:
-    return unit if light is None else light * unit
-
-
-def _ways(back: Float64[Tensor, "n 3 3"], size: tuple[int, int], canvas: tuple[int, int]) -> Int64[Tensor, " n"]:
-    ways = torch.where(is_affine(back), SAMPLED, PROJECTED)  # a row must not depend on the formula of others
-    ways = torch.where(is_whole(back), SHIFTED, torch.where(is_whole(swapped(back)), TURNED, ways))
-    if size == canvas:
-        still = torch.eye(3, dtype=torch.float64)
-        flip = torch.tensor([[-1.0, 0, size[1] - 1], [0, 1, 0], [0, 0, 1]], dtype=torch.float64)
-        for way, matrix in ((STILL, still), (FLIPPED, flip)):
-            ways = torch.where((back == matrix).flatten(1).all(1), way, ways)
-    return ways
+            image.copy_(copy(images, back, self.size, self.outside))
+            if lit is not None:
+                image.mul_(as_floats(lit))
+        if top != 1:
+            image.div_(top)
 
 
 def cut(

@@ -5,10 +5,13 @@ index per row, in float64, exact. Quarter turns are upright on the transposed im
 `grid_sample`, whose coordinates are composed in float64 and added up in float32.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal, TypeAlias, TypeVar, cast
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int64, Shaped
+from jaxtyping import Bool, Float, Float64, Int32, Int64, Shaped
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
@@ -29,20 +32,26 @@ def rows_at_once(size: tuple[int, int], rows: int, device: torch.device) -> int:
     return max(rows, 1) if device.type != "cpu" or few > FEW else max(few, 1)
 
 
-def is_upright(back: Float64[Tensor, "n 3 3"]) -> Bool[Tensor, " n"]:
+def is_upright(back: Float64[Tensor, "n 3 3"]) -> Bool[np.ndarray, " n"]:
     """Tell which maps send columns to columns and rows to rows."""
-    return (back[:, [0, 1], [1, 0]] == 0).all(1) & is_affine(back)
+    return np.asarray((back.numpy()[:, [0, 1], [1, 0]] == 0).all(1) & is_affine(back))
 
 
-def is_whole(back: Float64[Tensor, "n 3 3"]) -> Bool[Tensor, " n"]:
+def is_whole(back: Float64[Tensor, "n 3 3"]) -> Bool[np.ndarray, " n"]:
     """Tell which upright maps only flip and shift by whole pixels."""
-    unit = (back[:, [0, 1], [0, 1]].abs() == 1).all(1)
-    return is_upright(back) & unit & (back == back.round()).flatten(1).all(1)
+    m = back.numpy()
+    unit = (np.abs(m[:, [0, 1], [0, 1]]) == 1).all(1)
+    return np.asarray(is_upright(back) & unit & (m == np.round(m)).all((1, 2)))
 
 
 def swapped(back: Float64[Tensor, "n 3 3"]) -> Float64[Tensor, "n 3 3"]:
     """Return maps onto the transposed source."""
     return back[:, [1, 0, 2]]
+
+
+def as_floats(mask: Bool[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Return 1 where a mask is true and 0 elsewhere; PyTorch is many times slower to convert booleans than bytes."""
+    return mask.view(torch.uint8).float()
 
 
 def nearest(
@@ -60,7 +69,7 @@ def nearest(
     """
     if valid is not None:
         values = cast(Values, torch.where(valid, values, fill).to(values.dtype))
-    if bool(is_upright(back).all()):
+    if is_upright(back).all():
         return _indexed(values, back, size, fill, erased)
     return _gridded(values, back, size, fill, erased)
 
@@ -79,7 +88,7 @@ def _indexed(
     index = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
     found = values.flatten(1).gather(1, index.flatten(1)).view(index.shape)
     keep = None if erased is None else ~erased
-    if not bool(covers(back, size, (height, width)).all()):
+    if not covers(back, size, (height, width)).all():
         there = _between(x, width) & _between(y, height)
         keep = there if keep is None else there & keep
     return cast(Values, found if keep is None else torch.where(keep, found, fill).to(values.dtype))
@@ -94,11 +103,18 @@ def _gridded(
 ) -> Values:
     """Look values up through `grid_sample`, which finds 0 outside; float32 holds every label."""
     work = values.dtype if values.dtype == torch.float64 else torch.float32
-    places = grid(back, size, values.shape[-2:], values.device, nudge=NUDGE).to(work)
-    shifted = values.to(work, copy=True).sub_(fill)[:, None]
+    grid = grids(back, size, values.shape[-2:], values.device, nudge=NUDGE)
+    found = cast(Values, values.new_empty((len(values), *size)))
+    at_once = rows_at_once(size, len(values), values.device)
     with torch.autocast(values.device.type, enabled=False):
-        moved = grid_sample(shifted, places, "nearest", "zeros", align_corners=False)[:, 0]
-    return cast(Values, (moved if erased is None else moved.mul_(~erased)).add_(fill).to(values.dtype))
+        for start in range(0, len(values), at_once):
+            rows = slice(start, start + at_once)
+            shifted = values[rows].to(work, copy=True).sub_(fill)[:, None]
+            moved = grid_sample(shifted, grid(rows).to(work), "nearest", "zeros", align_corners=False)[:, 0]
+            if erased is not None:
+                moved.mul_(as_floats(~erased[rows]))
+            found[rows] = moved.add_(fill)
+    return found
 
 
 def bilinear(
@@ -106,7 +122,7 @@ def bilinear(
 ) -> Float[Tensor, "n c H W"]:
     """Sample images, and `outside` zeros, their outermost pixels, or their reflection about the outermost pixels."""
     corners = outside == "reflection"  # otherwise `grid_sample` would reflect about the edge, repeating the outermost
-    places = grid(back, size, images.shape[-2:], images.device, corners=corners).to(images.dtype)
+    places = grids(back, size, images.shape[-2:], images.device, corners=corners)(slice(None)).to(images.dtype)
     with torch.autocast(images.device.type, enabled=False):
         return grid_sample(images, places, "bilinear", outside, align_corners=corners)
 
@@ -118,39 +134,55 @@ def shown(
 
     Under affine maps these are, in every row of the view, the pixels between a first and a last one.
     """
-    limits = upload(sizes, device)[..., None]
-    if not bool(is_affine(back).all()):
+    if not is_affine(back).all():
+        limits = upload(sizes, device)[..., None]
         x, y, depth = _projected(back, size, device)
         return (depth > EPSILON) & _between(x, limits[:, 1, None]) & _between(y, limits[:, 0, None])
-    m = upload(back, device)[..., None]
-    row = torch.arange(size[0], device=device, dtype=torch.float64)
-    spans = [_span(m[:, axis, 0], m[:, axis, 1] * row + m[:, axis, 2], limits[:, 1 - axis], size[1]) for axis in (0, 1)]
-    first, last = torch.maximum(spans[0][0], spans[1][0]), torch.minimum(spans[0][1], spans[1][1])
-    column = torch.arange(size[1], device=device, dtype=torch.float32)
-    return (column >= first[..., None]) & (column < last[..., None])
+    ends = upload(torch.from_numpy(_spans(sizes.numpy(), back.numpy(), size)), device).flatten(1)
+    column = torch.arange(size[1], device=device)
+    from_on = column >= torch.arange(size[1] + 1, device=device)[:, None]
+    first, last = (from_on.index_select(0, end).view(-1, *size) for end in ends)
+    return first & ~last
 
 
-def _span(
-    slope: Float64[Tensor, "n 1"], start: Float64[Tensor, "n H"], side: Int64[Tensor, "n 1"], width: int
-) -> tuple[Float[Tensor, "n H"], Float[Tensor, "n H"]]:
-    """Return from which column on, and until before which, slope * column + start lies on a side of the source."""
-    low, high = -0.5 - NUDGE - start, side - 0.5 - NUDGE - start
-    flat = slope == 0
-    safe = torch.where(flat, 1.0, slope)
-    ends = torch.stack([low, high]) / safe
-    rising, falling = torch.ceil(ends), torch.floor(ends).flip(0) + 1
-    first, last = torch.where(safe > 0, rising, falling).clamp(0, width)
-    everywhere, nowhere = flat & (low <= 0) & (high > 0), flat & ~((low <= 0) & (high > 0))
-    first, last = torch.where(flat, 0, first), torch.where(everywhere, width, torch.where(nowhere, 0, last))
-    return first.float(), last.float()
+def _spans(
+    sizes: Int64[np.ndarray, "n 2"], back: Float64[np.ndarray, "n 3 3"], size: tuple[int, int]
+) -> Int32[np.ndarray, "2 n H"]:
+    """Return from which column on, and until before which, the rows of a view show images, by affine maps."""
+    slope, start = back[:, :2, :1], back[:, :2, 1:2] * np.arange(size[0]) + back[:, :2, 2:]
+    low, high = -0.5 - NUDGE - start, sizes[:, ::-1, None] - 0.5 - NUDGE - start
+    flat, through = slope == 0, (low <= 0) & (high > 0)
+    safe = np.where(flat, 1.0, slope)
+    one, other = low / safe, high / safe
+    first = np.where(slope > 0, np.ceil(one), np.floor(other) + 1)
+    last = np.where(slope > 0, np.ceil(other), np.floor(one) + 1)
+    first, last = np.where(flat, 0, first), np.where(flat, np.where(through, size[1], 0), last)
+    return np.stack([first.max(1), last.min(1)]).clip(0, size[1]).astype(np.int32)
 
 
-def covers(back: Float64[Tensor, "n 3 3"], size: tuple[int, int], source: tuple[int, int]) -> Bool[Tensor, " n"]:
+def covers(back: Float64[Tensor, "n 3 3"], size: tuple[int, int], source: tuple[int, int]) -> Bool[np.ndarray, " n"]:
     """Tell which views a source fills: those whose corners lie on it, for affine maps."""
-    bottom, right = size[0] - 1.0, size[1] - 1.0
-    corners = torch.tensor([[0, 0], [right, 0], [0, bottom], [right, bottom]], dtype=torch.float64)
-    x, y = (corners @ back[:, :2, :2].mT + back[:, None, :2, 2]).unbind(-1)
-    return is_affine(back) & (_between(x, source[1]) & _between(y, source[0])).all(1)
+    m, bottom, right = back.numpy(), size[0] - 1.0, size[1] - 1.0
+    corners = np.array([[0, right, 0, right], [0, 0, bottom, bottom]])
+    places = m[:, :2, :2] @ corners + m[:, :2, 2:]
+    limits = np.array(source[::-1])[:, None] - 0.5 - NUDGE
+    return np.asarray(is_affine(back) & ((places >= -0.5 - NUDGE) & (places < limits)).all((1, 2)))
+
+
+def slide(images: Shaped[Tensor, "n c h w"], back: Float64[Tensor, "3 3"], views: Shaped[Tensor, "n c H W"]) -> None:
+    """Copy pixels to where one map that only flips and shifts by whole pixels shows them; other pixels stay."""
+    for axis, dim in ((0, 3), (1, 2)):
+        step, start = int(back[axis, axis]), int(back[axis, 2])
+        side, length = images.shape[dim], views.shape[dim]
+        low, high = sorted((-step * start, step * (side - 1 - start)))
+        low, high = max(low, 0), min(high, length - 1)
+        if low > high:
+            return
+        first = min(step * low, step * high) + start
+        views, images = views.narrow(dim, low, high - low + 1), images.narrow(dim, first, high - low + 1)
+        if step < 0:
+            images = images.flip(dim)
+    views.copy_(images)
 
 
 def copy(
@@ -168,7 +200,7 @@ def copy(
     return images.flatten(2).gather(2, index).unflatten(2, size)
 
 
-def grid(
+def grids(
     back: Float64[Tensor, "n 3 3"],
     size: tuple[int, int],
     source: torch.Size | tuple[int, int],
@@ -176,22 +208,29 @@ def grid(
     *,
     nudge: float = 0.0,
     corners: bool = False,
-) -> Float[Tensor, "n h w 2"]:
-    """Return the grid for `grid_sample(align_corners=corners)` on sources of a size (height, width)."""
+) -> Callable[[slice], Float[Tensor, "m h w 2"]]:
+    """Return what gives the grids of rows for `grid_sample(align_corners=corners)` on sources of (height, width)."""
     unit = torch.eye(3, dtype=torch.float64)
     for axis, side in enumerate((source[1], source[0])):
         scale = 2 / max(side - 1, 1) if corners else 2 / side
         unit[axis, axis], unit[axis, 2] = scale, scale * (nudge if corners else nudge + 0.5) - 1
-    m = upload(unit @ back, device)[..., None, None]
+    into = unit @ back
+    if not is_affine(back).all():
+        return partial(_converging, into, size, device)
+    m = upload(into, device)[..., None, None]
     row = torch.arange(size[0], device=device, dtype=torch.float64)[:, None]
     column = torch.arange(size[1], device=device, dtype=torch.float64)
-    if bool(is_affine(back).all()):  # x and y as one complex number: a single pass that vectorizes
-        across = torch.complex(m[:, 0, 0] * column + m[:, 0, 2], m[:, 1, 0] * column + m[:, 1, 2])
-        down = torch.complex(m[:, 0, 1] * row, m[:, 1, 1] * row)
-        return torch.view_as_real(across.to(torch.complex64) + down.to(torch.complex64))
-    x, y, depth = _projected(unit @ back, size, device)
-    places = torch.stack([x, y], -1)
-    return torch.where(depth[..., None] > EPSILON, places, -FAR).clamp(-FAR, FAR).float()
+    # x and y as one complex number: a single pass that vectorizes
+    across = torch.complex(m[:, 0, 0] * column + m[:, 0, 2], m[:, 1, 0] * column + m[:, 1, 2]).to(torch.complex64)
+    down = torch.complex(m[:, 0, 1] * row, m[:, 1, 1] * row).to(torch.complex64)
+    return lambda rows: torch.view_as_real(across[rows] + down[rows])
+
+
+def _converging(
+    into: Float64[Tensor, "n 3 3"], size: tuple[int, int], device: torch.device, rows: slice
+) -> Float[Tensor, "m h w 2"]:
+    x, y, depth = _projected(into[rows], size, device)
+    return torch.where(depth[..., None] > EPSILON, torch.stack([x, y], -1), -FAR).clamp(-FAR, FAR).float()
 
 
 def _projected(
