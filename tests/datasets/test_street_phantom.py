@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.ndimage import binary_fill_holes
 
+from ssmtl.component import resolve
 from ssmtl.datasets.base import Reader
 from ssmtl.datasets.cached import CachedTable
 from ssmtl.datasets.street_phantom import CLASSES, FEWEST_PIXELS, LEAST_SHARE, StreetPhantom, outline
@@ -347,3 +348,7 @@ def test_boxes_and_labels_go_together():
         BoxList(np.array([[0, 0, 1, 1]] * 2, np.float32), np.zeros(1, np.int64), np.zeros(1, bool))
     none = BoxList(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool))
     assert len(none) == 0
+
+
+def test_it_is_registered():
+    assert resolve("readers", "StreetPhantom") is StreetPhantom
