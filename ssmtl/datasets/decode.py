@@ -31,7 +31,7 @@ def decode_image(path: Path, alpha: Alpha = "refuse") -> Image.Image:
     file that is missing, empty, damaged, truncated, animated, not an image, not 8-bit gray or RGB, or has more pixels
     than Pillow's limit against decompression bombs.
     """
-    image = _load(path)
+    image = load_image(path)
     if image.has_transparency_data:
         if alpha == "refuse":
             raise DataError(
@@ -95,15 +95,20 @@ def decode_raw(path: Path, shape: tuple[int, int], bits: int) -> Image.Image:
     return Image.fromarray(levels[stored])
 
 
-def _load(path: Path) -> Image.Image:
-    """Open and decode a file completely, in the mode that it is stored in."""
+def load_image(path: Path, *, deep: bool = False) -> Image.Image:
+    """Open and decode a file completely, in the mode that it is stored in; 16-bit pixels only when `deep`.
+
+    Raises DataError as `decode_image` does for a file that is missing, damaged, animated, not an image, or too large.
+    """
     _refuse_unreadable(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(path, formats=_FORMATS)
         with image:
-            _refuse_depth_and_frames(path, image)
+            _refuse_frames(path, image)
+            if not deep:
+                _refuse_depth(path, image)
             image.load()
             return image
     except DataError:
@@ -128,10 +133,13 @@ def _refuse_unreadable(path: Path) -> None:
         raise DataError(f"{path} is empty (0 bytes), but an image was expected; fetch it again, or take it out.")
 
 
-def _refuse_depth_and_frames(path: Path, image: Image.Image) -> None:
+def _refuse_frames(path: Path, image: Image.Image) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         raise DataError(f"{path} is animated ({frames} frames), but one still image was expected; save one frame.")
+
+
+def _refuse_depth(path: Path, image: Image.Image) -> None:
     if image.mode.startswith(("I", "F")) or (image.format == "PNG" and _png_depth(path) > 8):
         raise DataError(
             f"{path} has 16-bit pixels (mode {image.mode}), but 8-bit gray or RGB was expected; map the range that "

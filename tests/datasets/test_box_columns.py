@@ -1,0 +1,111 @@
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ssmtl.datasets.box_columns import Listing, Row, SourceBoxes
+from ssmtl.datasets.canvas import place_mask
+from ssmtl.errors import DataError
+
+FILE = Path("boxes.json")
+
+
+def source_boxes(*xyxy: tuple[float, ...], size: tuple[int, int] = (0, 0)) -> SourceBoxes:
+    m = len(xyxy)
+    return SourceBoxes(
+        "a.json, image b.png", np.array(xyxy, np.float64).reshape(-1, 4), np.arange(m), np.zeros(m, bool), size
+    )
+
+
+def test_boxes_are_scaled_with_their_image() -> None:
+    placed = source_boxes((10, 20, 30, 60), (0, 0, 100, 80)).placed((80, 100), (40, 25))
+    assert placed.xyxy.tolist() == [[2.5, 10, 7.5, 30], [0, 0, 25, 40]]
+    assert placed.xyxy.dtype == np.float32
+    assert placed.labels.tolist() == [0, 1]
+
+
+def test_what_sticks_out_is_cut_off() -> None:
+    placed = source_boxes((-5, -1, 30, 60), (90, 70, 100.4, 80.01)).placed((80, 100), (80, 100))
+    assert placed.xyxy.tolist() == [[0, 0, 30, 60], [90, 70, 100, 80]]
+
+
+def test_no_boxes_are_a_list_without_boxes() -> None:
+    placed = source_boxes().placed((80, 100), (40, 40))
+    assert placed.xyxy.shape == (0, 4)
+    assert len(placed) == 0
+
+
+@given(
+    st.tuples(st.integers(4, 40), st.integers(4, 40)),
+    st.integers(1, 4),
+    st.tuples(*[st.integers(0, 39)] * 4),
+)
+def test_boxes_move_as_masks_do(source: tuple[int, int], factor: int, sides: tuple[int, ...]) -> None:
+    """The hull of a mask that is enlarged is the enlarged hull, so edges are half-open on both sides."""
+    x1, x2 = sorted(side % source[1] for side in sides[:2])
+    y1, y2 = sorted(side % source[0] for side in sides[2:])
+    mask = np.zeros(source, np.uint8)
+    mask[y1 : y2 + 1, x1 : x2 + 1] = 1
+    shown = (source[0] * factor, source[1] * factor)
+    rows, columns = np.nonzero(place_mask(mask, shown, shown))
+    placed = source_boxes((x1, y1, x2 + 1, y2 + 1)).placed(source, shown)
+    assert placed.xyxy.tolist() == [[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]]
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        ((100, 0, 120, 10), "expected boxes that touch their image of 80 x 100"),
+        ((-9, 0, 0, 10), "expected boxes that touch their image of 80 x 100"),
+        ((5, 5, 5, 9), "expected x1 < x2 and y1 < y2"),
+        ((9, 5, 5, 9), "expected x1 < x2 and y1 < y2"),
+        ((0, float("nan"), 5, 9), "expected finite numbers"),
+        ((0, 0, float("inf"), 9), "expected finite numbers"),
+    ],
+)
+def test_boxes_that_are_none_are_refused(box: tuple[float, ...], expected: str) -> None:
+    with pytest.raises(DataError, match=rf"^a\.json, image b\.png: box 1 of 2 is .*{expected}"):
+        source_boxes((0, 0, 1, 1), box).placed((80, 100), (80, 100))
+
+
+def test_an_image_of_another_size_than_its_file_says_is_refused() -> None:
+    boxes = source_boxes((0, 0, 9, 9), size=(80, 100))
+    assert len(boxes.placed((80, 100), (8, 8))) == 1
+    with pytest.raises(DataError, match=r"image b\.png: it says 100x80 pixels, but the image has 50x40, and boxes"):
+        boxes.placed((40, 50), (80, 100))
+
+
+def test_columns_are_in_the_order_of_the_images() -> None:
+    rows = [Row(1, 4, False, 0, 0, 1, 1), Row(0, 2, True, 0, 0, 2, 2), Row(1, 3, False, 0, 0, 3, 3)]
+    listing = Listing.of(FILE, ("c", "a", "d"), rows, [(5, 6), (7, 8), (0, 0)])
+    columns = pickle.loads(pickle.dumps(listing.columns(("a", "b", "c", "d"), Path("images"))))
+    assert columns.annotated().tolist() == [True, False, True, True]
+    first, empty = columns.read(0, "a"), columns.read(3, "d")
+    assert first.xyxy.tolist() == [[0, 0, 1, 1], [0, 0, 3, 3]]
+    assert (first.labels.tolist(), first.crowd.tolist(), first.size) == ([4, 3], [False, False], (7, 8))
+    assert columns.read(2, "c").crowd.tolist() == [True]
+    assert (len(empty.xyxy), empty.size) == (0, (0, 0))
+
+
+def test_listings_that_disagree_with_the_folder_are_refused() -> None:
+    listing = Listing.of(FILE, ("a", "b"), [Row(0, 0, False, 0, 0, 1, 1)])
+    with pytest.raises(DataError, match=r"boxes\.json lists the image b, which is not in images; restore the image"):
+        listing.columns(("a",), Path("images"))
+    with pytest.raises(DataError, match=r"boxes\.json doesn't list the image c, .* or take the image out\.$"):
+        listing.refuse_unlisted(("a", "c"))
+    with pytest.raises(DataError, match=r"boxes\.json lists the image b twice"):
+        Listing.of(FILE, ("b", "a", "b"), [])
+
+
+def test_a_box_costs_35_bytes() -> None:
+    rows = np.zeros((1000, 7))
+    rows[:, 0], rows[:, 5:] = np.arange(1000) // 10, 1
+    columns = Listing(FILE, tuple(map(str, range(100))), np.zeros((100, 2), np.int32), rows).columns(
+        tuple(map(str, range(100))), Path("images")
+    )
+    assert columns.xyxy.nbytes + columns.labels.nbytes + columns.crowd.nbytes == 35 * 1000
+    assert columns.xyxy.base is None  # no view that keeps the rows it came from
+    assert np.diff(columns.starts).tolist() == [10] * 100
