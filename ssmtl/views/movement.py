@@ -56,13 +56,16 @@ class Movement:
         if len(kinds) == 1:
             self._fill(image, images, back, kinds[0], lit, bool(self.covered[rows].all()))
             return
-        for way in kinds:
-            some = torch.from_numpy(np.flatnonzero(ways == way))
-            index = upload(some, images.device)
-            part = torch.empty((len(some), *image.shape[1:]), device=images.device)
-            covered = bool(self.covered[rows][some].all())
-            self._fill(part, images[index], back[some], way, None if lit is None else lit[index], covered)
-            image.index_copy_(0, index, part)
+        order = torch.from_numpy(np.argsort(ways, kind="stable"))
+        parts, start = torch.empty_like(image), 0
+        for way, count in zip(*np.unique(ways, return_counts=True), strict=True):
+            some = order[start : start + count]
+            index, covered = upload(some, images.device), bool(self.covered[rows][some].all())
+            dark = None if lit is None else lit.index_select(0, index)
+            part = parts[start : start + count]
+            self._fill(part, images.index_select(0, index), back[some], int(way), dark, covered)
+            start += count
+        torch.index_select(parts, 0, upload(order.argsort(), images.device), out=image)
 
     def _fill(
         self,
@@ -109,7 +112,7 @@ def cut(
                     erased[row, top:bottom, left:right] = True
             continue
         blank = _blank(one, image)
-        image = torch.where(blank[:, None], one.op.fill, image)
+        image = image.mul_(as_floats(~blank)[:, None]).add_(one.op.fill * as_floats(blank)[:, None])
         if ignore and erased is not None:
             erased |= blank
     return image, erased

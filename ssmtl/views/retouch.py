@@ -14,7 +14,7 @@ from torch import Tensor
 from ssmtl.views.geometry import upload
 from ssmtl.views.transform import Filter, Pointwise, Stage
 
-LEVELS_AT_ONCE = 2**18
+LEVELS_AT_ONCE = 2**16
 
 
 def retouch(
@@ -26,29 +26,19 @@ def retouch(
     """
     if not stages:
         return images
-    if len(images) == 1:
-        changed = _Retouching(images, sizes)
-        for stage in stages:
-            changed.apply(stage.op, None, upload(stage.values, images.device))
-        return changed.finish()
-    rows = torch.unique(torch.cat([stage.rows for stage in stages]))
-    index = upload(rows, images.device)
-    changed = _Retouching(images[index], sizes[rows])
-    place = torch.zeros(len(images), dtype=torch.int64)
-    place[rows] = torch.arange(len(rows))
+    changed = _Retouching(images, sizes)
     for stage in stages:
-        changed.apply(stage.op, upload(place[stage.rows], images.device), upload(stage.values, images.device))
-    result = changed.finish()
-    return result if len(rows) == len(images) else images.index_copy(0, index, result)
+        index = None if len(images) == 1 else upload(stage.rows, images.device)
+        changed.apply(stage.op, index, upload(stage.values, images.device))
+    return changed.finish()
 
 
 def split(stages: Sequence[Stage], rows: int) -> dict[int, list[Stage]]:
     """Return the stages of every part of `rows` rows that has any, with rows counted from the start of the part."""
     parts: dict[int, list[Stage]] = {}
     for stage in stages:
-        where = torch.div(stage.rows, rows, rounding_mode="floor").tolist()
         start = 0
-        for part, group in groupby(where):
+        for part, group in groupby((stage.rows.numpy() // rows).tolist()):
             end = start + len(tuple(group))
             mine = Stage(stage.op, stage.rows[start:end] - part * rows, stage.values[start:end])
             parts.setdefault(part, []).append(mine)
@@ -57,56 +47,81 @@ def split(stages: Sequence[Stage], rows: int) -> dict[int, list[Stage]]:
 
 
 class _Retouching:
-    """Images on their way through photometric ops: pixels, and a table per row that they have yet to go through.
+    """Images on their way through photometric ops: pixels, and tables that they have yet to go through.
 
-    Pixels that are addressed by an index are overwritten.
+    Tables are per row, and per channel once an op treats channels differently; None: the pixels are up to date.
     """
 
     def __init__(self, images: Num[Tensor, "n c h w"], sizes: Int64[Tensor, "n 2"]) -> None:
         self.pixels = images if images.dtype == torch.uint8 else (images * 255).round_().to(torch.uint8)
         self.before, self.real = images, None
-        if not bool((sizes == torch.tensor(images.shape[-2:])).all()):
+        if not (sizes.numpy() == images.shape[-2:]).all():
             self.real = _real(upload(sizes, images.device), images.shape[-2:])
-            self.before = images.clone()
-        self.fresh = torch.arange(256, device=images.device)
-        self.tables = self.fresh.repeat(*images.shape[:2], 1)
+        self.tables: Int64[Tensor, "n _ 256"] | None = None
 
     def apply(
         self, op: Pointwise | Filter, index: Int64[Tensor, " m"] | None, values: Float64[Tensor, "m values"]
     ) -> None:
         """Apply an op to the rows of an index, None for all."""
-        table = self.tables if index is None else self.tables[index]
+        table = None if self.tables is None else _rows(self.tables, index)
         if isinstance(op, Pointwise):
-            step = op.table(values, partial(self._counts, index, table)).expand_as(table).gather(2, table)
-        else:
-            done = op.apply(look_up(self._rows(self.pixels, index), table), values, self._real(index))
-            self.pixels = done if index is None else self.pixels.index_copy_(0, index, done)
-            step = self.fresh.expand_as(table)
-        self.tables = step if index is None else self.tables.index_copy_(0, index, step)
+            step = op.table(values, partial(self._counts, index, table))
+            self._look_up_later(index, step if table is None else _composed(table, step))
+            return
+        pixels = _rows(self.pixels, index)
+        done = op.apply(pixels if table is None else look_up(pixels, table), values, self._real(index))
+        if index is None:
+            self.pixels, self.tables = done, None
+            return
+        if self.pixels is self.before:
+            self.pixels = self.pixels.clone()
+        self.pixels.index_copy_(0, index, done)
+        if self.tables is not None:
+            self._look_up_later(index, _fresh(done))
 
     def finish(self) -> Num[Tensor, "n c h w"]:
         """Return the images in their first type, with their first levels where they aren't real."""
-        result = look_up(self.pixels, self.tables)
+        result = self.pixels if self.tables is None else look_up(self.pixels, self.tables)
         if self.before.dtype != torch.uint8:
             result = result.to(self.before.dtype) / 255
         return result if self.real is None else torch.where(self.real[:, None], result, self.before)
 
-    def _rows(self, tensor: Tensor, index: Int64[Tensor, " m"] | None) -> Tensor:
-        return tensor if index is None else tensor[index]
+    def _look_up_later(self, index: Int64[Tensor, " m"] | None, table: Int64[Tensor, "m _ 256"]) -> None:
+        if index is None:
+            self.tables = table
+            return
+        if self.tables is None:
+            self.tables = torch.arange(256, device=table.device).repeat(*self.pixels.shape[:2], 1)
+        self.tables.index_copy_(0, index, table.expand(-1, self.pixels.shape[1], -1))
 
     def _real(self, index: Int64[Tensor, " m"] | None) -> Bool[Tensor, "m h w"] | None:
-        return None if self.real is None else self._rows(self.real, index)
+        return None if self.real is None else _rows(self.real, index)
 
-    def _counts(self, index: Int64[Tensor, " m"] | None, table: Int64[Tensor, "m c 256"]) -> Int64[Tensor, "m c 256"]:
+    def _counts(
+        self, index: Int64[Tensor, " m"] | None, table: Int64[Tensor, "m _ 256"] | None
+    ) -> Int64[Tensor, "m c 256"]:
         """Count the levels of real pixels as they are after the table."""
-        counts = histogram(self._rows(self.pixels, index), self._real(index))
-        return torch.zeros_like(table).scatter_add_(2, table, counts)
+        counts = histogram(_rows(self.pixels, index), self._real(index))
+        return counts if table is None else torch.zeros_like(counts).scatter_add_(2, table.expand_as(counts), counts)
 
 
-def look_up(images: UInt8[Tensor, "n c h w"], table: Int64[Tensor, "n c 256"]) -> UInt8[Tensor, "n c h w"]:
-    """Replace every level by its entry in the table of its row and channel."""
+def _rows(tensor: Tensor, index: Int64[Tensor, " m"] | None) -> Tensor:
+    return tensor if index is None else tensor.index_select(0, index)
+
+
+def _fresh(images: UInt8[Tensor, "n c h w"]) -> Int64[Tensor, "n 1 256"]:
+    return torch.arange(256, device=images.device).expand(len(images), 1, 256)
+
+
+def _composed(first: Int64[Tensor, "m _ 256"], then: Int64[Tensor, "m _ 256"]) -> Int64[Tensor, "m _ 256"]:
+    channels = max(first.shape[1], then.shape[1])
+    return then.expand(-1, channels, -1).gather(2, first.expand(-1, channels, -1))
+
+
+def look_up(images: UInt8[Tensor, "n c h w"], table: Int64[Tensor, "n _ 256"]) -> UInt8[Tensor, "n c h w"]:
+    """Replace every level by its entry in the table of its row, or of its row and channel."""
     result = torch.empty_like(images, memory_format=torch.contiguous_format)
-    source, target = (part.flatten(2).flatten(0, 1) for part in (images, result))
+    source, target = (part.reshape(table.shape[0] * table.shape[1], -1) for part in (images, result))
     levels = table.to(torch.uint8).flatten(0, 1)
     for planes, pixels in _strips(source):
         bins = _bins(source[planes, pixels]).flatten()
