@@ -115,7 +115,8 @@ def apply(
     matrix: Float64[Tensor, "n 3 3"], points: Float64[Tensor, "n p 2"]
 ) -> tuple[Float64[Tensor, "n p 2"], Float64[Tensor, "n p"]]:
     """Map points, and return their third coordinates too: what isn't positive lies behind the camera, at no place."""
-    mapped = points @ matrix[:, :, :2].mT + matrix[:, None, :, 2]
+    m = matrix[:, None]
+    mapped = points[..., :1] * m[..., 0] + points[..., 1:] * m[..., 1] + m[..., 2]
     depth = mapped[..., 2]
     return mapped[..., :2] / depth.clamp(min=1e-9)[..., None], depth
 

@@ -25,7 +25,6 @@ from ssmtl.views.transform import (
     Uniform,
     Warp,
     as_transform,
-    eye,
 )
 
 LEVELS = 10
@@ -194,10 +193,10 @@ class Policy(Component):
         if self.levels is not None:
             low, high = self.levels
             level = (low + np.floor(level * (high - low + 1))) / LEVELS
-        for place, op in enumerate(self.pool):
-            chosen = np.flatnonzero((index == place) & (gate < self.probability * op.p))
-            if len(chosen):
-                drawing.add(op, chosen, np.stack([level, sign], 1), f"slot {slot}")
+        happens = gate < np.array([self.probability * op.p for op in self.pool])[index]
+        basic = np.stack([level, sign], 1)
+        for place in np.unique(index[happens]):
+            drawing.add(self.pool[place], np.flatnonzero(happens & (index == place)), basic, f"slot {slot}")
 
     def _choice(self, drawing: "_Drawing", slot: int, choice: Float64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
         """Return which op of the pool every row has in a slot."""
@@ -216,7 +215,7 @@ class _Drawing:
     def __init__(self, key: int, shared: int, rows: Int64[np.ndarray, " n"], size: Size, real: Real) -> None:
         self.key, self.shared, self.rows, self.canvas, self.size = key, shared, rows, size, size
         self.real, self.sources = real, torch.from_numpy(real)
-        self.matrix = eye(len(rows))
+        self.matrix = np.tile(np.eye(3), (len(rows), 1, 1))
         self.framed: Float64[Tensor, "n 3 3"] | None = None
         self.parts: list[tuple[Photometric, Rows, Float64[Tensor, "m values"]]] = []
         self.erased: list[tuple[Erasing, Rows, Drawn]] = []
@@ -248,29 +247,29 @@ class _Drawing:
         cuts = tuple(
             Cut(op, rows, torch.from_numpy(op.rectangles(values, self.size))) for op, rows, values in self.erased
         )
-        geometry = Geometry(self.matrix, self.size, source_size=self.sources)
+        geometry = Geometry(torch.from_numpy(self.matrix), self.size, source_size=self.sources)
         return Draw(geometry, self.canvas, self.framed, stages, cuts, tuple(self.record))
 
     def _take(self, op: Transform, chosen: Int64[np.ndarray, " m"], values: Drawn) -> None:
         applied = Applied(op, torch.from_numpy(chosen), torch.from_numpy(values))
         self.record.append(applied)
         if isinstance(op, Warp):
-            self._move(op, applied.rows, applied.values)
+            self._move(op, chosen, applied.values)
         elif isinstance(op, Photometric):
             self.parts.append((op, applied.rows, applied.values))
         elif isinstance(op, Erasing):
             self.erased.append((op, applied.rows, values))
 
-    def _move(self, op: Warp, rows: Rows, values: Float64[Tensor, "m values"]) -> None:
-        step = op.matrix(values, self.size)
-        self.matrix = self.matrix.index_copy(0, rows, step @ self.matrix[rows])
+    def _move(self, op: Warp, chosen: Int64[np.ndarray, " m"], values: Float64[Tensor, "m values"]) -> None:
+        self.matrix[chosen] = op.matrix(values, self.size).numpy() @ self.matrix[chosen]
         self.size = op.view_size(self.size)
         if op.mirrors:
-            scale = eye(1)  # the frame, brought to the size of the canvas about its edges
+            scale = np.eye(3)  # the frame, brought to the size of the canvas about its edges
             for axis, (side, canvas) in enumerate(zip(self.size[::-1], self.canvas[::-1], strict=True)):
-                scale[:, axis, axis], scale[:, axis, 2] = canvas / side, (canvas / side - 1) / 2
+                scale[axis, axis], scale[axis, 2] = canvas / side, (canvas / side - 1) / 2
             framed = eye(len(self.rows)) if self.framed is None else self.framed
-            self.framed = framed.index_copy(0, rows, (scale @ self.matrix)[rows])
+            framed.numpy()[chosen] = scale @ self.matrix[chosen]
+            self.framed = framed
 
     def _numbers(self, op: Transform, chosen: Int64[np.ndarray, " m"], basic: Uniform, *place: str | int) -> Drawn:
         """Return as many numbers as the op needs: the basic ones first."""

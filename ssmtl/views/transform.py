@@ -202,4 +202,4 @@ def as_transform(value: Any) -> Any:
 
 def eye(rows: int) -> Matrices:
     """Return identity matrices."""
-    return torch.eye(3, dtype=torch.float64).repeat(rows, 1, 1)
+    return torch.from_numpy(np.tile(np.eye(3), (rows, 1, 1)))

@@ -16,8 +16,8 @@ from torch import Tensor
 from ssmtl.schedules import Fraction
 from ssmtl.views.transform import Drawn, Graded, Matrices, Real, Size, Uniform, Values, Warp, eye
 
-Entry: TypeAlias = Float64[Tensor, " m"] | int
-QUARTER_TURNS = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
+Entry: TypeAlias = Float64[np.ndarray, " m"] | int
+QUARTER_TURNS = np.array([(1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)])
 
 
 @final
@@ -60,7 +60,7 @@ class Rot90(Warp):
         return 1 + np.minimum(np.floor(3 * uniform[:, :1]), 2)  # a policy's highest level is exactly 1
 
     def matrix(self, values: Values, size: Size) -> Matrices:
-        cos, sin = torch.tensor(QUARTER_TURNS, dtype=torch.float64)[values[:, 0].long() % 4].unbind(1)
+        cos, sin = QUARTER_TURNS[values.numpy()[:, 0].astype(np.int64) % 4].T
         return _about(size, cos, sin, -sin, cos)
 
 
@@ -77,8 +77,9 @@ class Rotate(Graded, Warp):
     high: FiniteFloat = Field(default=30.0, kw_only=False)
 
     def matrix(self, values: Values, size: Size) -> Matrices:
-        angle = torch.deg2rad(values[:, 0])
-        return _about(size, torch.cos(angle), torch.sin(angle), -torch.sin(angle), torch.cos(angle))
+        angle = np.deg2rad(values.numpy()[:, 0])
+        cos, sin = np.cos(angle), np.sin(angle)
+        return _about(size, cos, sin, -sin, cos)
 
 
 @final
@@ -94,7 +95,7 @@ class ShearX(Graded, Warp):
     high: FiniteFloat = Field(default=0.3, kw_only=False)
 
     def matrix(self, values: Values, size: Size) -> Matrices:
-        return _about(size, 1, -values[:, 0], 0, 1)
+        return _about(size, 1, -values.numpy()[:, 0], 0, 1)
 
 
 @final
@@ -110,7 +111,7 @@ class ShearY(Graded, Warp):
     high: FiniteFloat = Field(default=0.3, kw_only=False)
 
     def matrix(self, values: Values, size: Size) -> Matrices:
-        return _about(size, 1, 0, -values[:, 0], 1)
+        return _about(size, 1, 0, -values.numpy()[:, 0], 1)
 
 
 @final
@@ -186,9 +187,8 @@ def shift(x: Float64[Tensor, " m"], y: Float64[Tensor, " m"]) -> Matrices:
 
 def _about(size: Size, a: Entry, b: Entry, c: Entry, d: Entry) -> Matrices:
     """Return the maps by the 2x2 matrix (a b, c d) that leave the center of the frame where it is."""
-    entries = [entry for entry in (a, b, c, d) if isinstance(entry, Tensor)]
-    matrix = eye(len(entries[0]))
-    matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 0], matrix[:, 1, 1] = a, b, c, d
     x, y = (size[1] - 1) / 2, (size[0] - 1) / 2
-    matrix[:, 0, 2], matrix[:, 1, 2] = x - (a * x + b * y), y - (c * x + d * y)
-    return matrix
+    entries = np.broadcast_arrays(a, b, x - (a * x + b * y), c, d, y - (c * x + d * y))
+    matrix = np.tile(np.eye(3), (len(entries[0]), 1, 1))
+    matrix[:, :2] = np.stack(entries, 1).reshape(-1, 2, 3)
+    return torch.from_numpy(matrix)
