@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ssmtl.views.geometry import inverse, is_affine, upload
 from ssmtl.views.policy import Cut, Draw
-from ssmtl.views.resample import Outside, as_floats, bilinear, copy, covers, is_whole, shown, slide, swapped
+from ssmtl.views.resample import Outside, as_floats, bilinear, copy, covers, is_whole, shown, slide, slides, swapped
 
 SHIFTED, TURNED, SAMPLED, PROJECTED = range(4)
 FEW = 32
@@ -84,7 +84,7 @@ class Movement:
             return
         if way == TURNED:
             images, back = images.mT, swapped(back)
-        if bool((back == back[:1]).all()) and (covered or self.outside == "border"):
+        if slides(back) and (covered or self.outside == "border"):
             if not covered:
                 image.zero_()
             slide(images, back[0], image)

@@ -5,8 +5,6 @@ index per row, in float64, exact. Quarter turns are upright on the transposed im
 `grid_sample`, whose coordinates are composed in float64 and added up in float32.
 """
 
-from collections.abc import Callable
-from functools import partial
 from typing import Literal, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -44,6 +42,11 @@ def is_whole(back: Float64[Tensor, "n 3 3"]) -> Bool[np.ndarray, " n"]:
     return np.asarray(is_upright(back) & unit & (m == np.round(m)).all((1, 2)))
 
 
+def slides(back: Float64[Tensor, "n 3 3"]) -> bool:
+    """Tell whether all maps are the same one, which only flips and shifts by whole pixels."""
+    return bool((back == back[:1]).all() and is_whole(back[:1]).all())
+
+
 def swapped(back: Float64[Tensor, "n 3 3"]) -> Float64[Tensor, "n 3 3"]:
     """Return maps onto the transposed source."""
     return back[:, [1, 0, 2]]
@@ -67,11 +70,21 @@ def nearest(
 
     It is `fill` outside, where the source isn't `valid`, and where the view is `erased`.
     """
-    if valid is not None:
-        values = cast(Values, torch.where(valid, values, fill).to(values.dtype))
-    if is_upright(back).all():
-        return _indexed(values, back, size, fill, erased)
-    return _gridded(values, back, size, fill, erased)
+    found = cast(Values, values.new_empty((len(values), *size)))
+    at_once = rows_at_once(size, len(values), values.device)
+    for start in range(0, len(values), at_once):
+        rows = slice(start, start + at_once)
+        known = values[rows] if valid is None else torch.where(valid[rows], values[rows], fill).to(values.dtype)
+        blank = None if erased is None else erased[rows]
+        if slides(back[rows]):
+            slide(known[:, None], back[start], found[rows].fill_(fill)[:, None])
+            if blank is not None:
+                found[rows].masked_fill_(blank, fill)
+        elif is_upright(back[rows]).all():
+            found[rows] = _indexed(known, back[rows], size, fill, blank)
+        else:
+            found[rows] = _gridded(known, back[rows], size, fill, blank)
+    return found
 
 
 def _indexed(
@@ -100,21 +113,14 @@ def _gridded(
     size: tuple[int, int],
     fill: int,
     erased: Bool[Tensor, "n H W"] | None,
-) -> Values:
+) -> Float[Tensor, "n H W"]:
     """Look values up through `grid_sample`, which finds 0 outside; float32 holds every label."""
     work = values.dtype if values.dtype == torch.float64 else torch.float32
-    grid = grids(back, size, values.shape[-2:], values.device, nudge=NUDGE)
-    found = cast(Values, values.new_empty((len(values), *size)))
-    at_once = rows_at_once(size, len(values), values.device)
+    places = grid(back, size, values.shape[-2:], values.device, nudge=NUDGE).to(work)
+    shifted = values.to(work, copy=True).sub_(fill)[:, None]
     with torch.autocast(values.device.type, enabled=False):
-        for start in range(0, len(values), at_once):
-            rows = slice(start, start + at_once)
-            shifted = values[rows].to(work, copy=True).sub_(fill)[:, None]
-            moved = grid_sample(shifted, grid(rows).to(work), "nearest", "zeros", align_corners=False)[:, 0]
-            if erased is not None:
-                moved.mul_(as_floats(~erased[rows]))
-            found[rows] = moved.add_(fill)
-    return found
+        moved = grid_sample(shifted, places, "nearest", "zeros", align_corners=False)[:, 0]
+    return (moved if erased is None else moved.mul_(as_floats(~erased))).add_(fill)
 
 
 def bilinear(
@@ -122,7 +128,7 @@ def bilinear(
 ) -> Float[Tensor, "n c H W"]:
     """Sample images, and `outside` zeros, their outermost pixels, or their reflection about the outermost pixels."""
     corners = outside == "reflection"  # otherwise `grid_sample` would reflect about the edge, repeating the outermost
-    places = grids(back, size, images.shape[-2:], images.device, corners=corners)(slice(None)).to(images.dtype)
+    places = grid(back, size, images.shape[-2:], images.device, corners=corners).to(images.dtype)
     with torch.autocast(images.device.type, enabled=False):
         return grid_sample(images, places, "bilinear", outside, align_corners=corners)
 
@@ -200,7 +206,7 @@ def copy(
     return images.flatten(2).gather(2, index).unflatten(2, size)
 
 
-def grids(
+def grid(
     back: Float64[Tensor, "n 3 3"],
     size: tuple[int, int],
     source: torch.Size | tuple[int, int],
@@ -208,29 +214,25 @@ def grids(
     *,
     nudge: float = 0.0,
     corners: bool = False,
-) -> Callable[[slice], Float[Tensor, "m h w 2"]]:
-    """Return what gives the grids of rows for `grid_sample(align_corners=corners)` on sources of (height, width)."""
-    unit = torch.eye(3, dtype=torch.float64)
+) -> Float[Tensor, "n h w 2"]:
+    """Return the grid for `grid_sample(align_corners=corners)` on sources of a size (height, width)."""
+    unit = np.eye(3)
     for axis, side in enumerate((source[1], source[0])):
         scale = 2 / max(side - 1, 1) if corners else 2 / side
         unit[axis, axis], unit[axis, 2] = scale, scale * (nudge if corners else nudge + 0.5) - 1
-    into = unit @ back
+    into = unit @ back.numpy()
     if not is_affine(back).all():
-        return partial(_converging, into, size, device)
-    m = upload(into, device)[..., None, None]
-    row = torch.arange(size[0], device=device, dtype=torch.float64)[:, None]
-    column = torch.arange(size[1], device=device, dtype=torch.float64)
+        x, y, depth = _projected(torch.from_numpy(into), size, device)
+        places = torch.stack([x, y], -1)
+        return torch.where(depth[..., None] > EPSILON, places, -FAR).clamp(-FAR, FAR).float()
+    m = into[:, None, :2]
+    across = m[..., 0] * np.arange(size[1])[:, None] + m[..., 2]
+    down = m[..., 1] * np.arange(size[0])[:, None]
     # x and y as one complex number: a single pass that vectorizes
-    across = torch.complex(m[:, 0, 0] * column + m[:, 0, 2], m[:, 1, 0] * column + m[:, 1, 2]).to(torch.complex64)
-    down = torch.complex(m[:, 0, 1] * row, m[:, 1, 1] * row).to(torch.complex64)
-    return lambda rows: torch.view_as_real(across[rows] + down[rows])
-
-
-def _converging(
-    into: Float64[Tensor, "n 3 3"], size: tuple[int, int], device: torch.device, rows: slice
-) -> Float[Tensor, "m h w 2"]:
-    x, y, depth = _projected(into[rows], size, device)
-    return torch.where(depth[..., None] > EPSILON, torch.stack([x, y], -1), -FAR).clamp(-FAR, FAR).float()
+    columns, rows = (
+        torch.view_as_complex(upload(torch.from_numpy(part.astype(np.float32)), device)) for part in (across, down)
+    )
+    return torch.view_as_real(columns[:, None] + rows[:, :, None])
 
 
 def _projected(
