@@ -216,7 +216,7 @@ class _Drawing:
         self.key, self.shared, self.rows, self.canvas, self.size = key, shared, rows, size, size
         self.real, self.sources = real, torch.from_numpy(real)
         self.matrix = np.tile(np.eye(3), (len(rows), 1, 1))
-        self.framed: Float64[Tensor, "n 3 3"] | None = None
+        self.framed: Float64[np.ndarray, "n 3 3"] | None = None
         self.parts: list[tuple[Photometric, Rows, Float64[Tensor, "m values"]]] = []
         self.erased: list[tuple[Erasing, Rows, Drawn]] = []
         self.record: list[Applied] = []
@@ -248,7 +248,8 @@ class _Drawing:
             Cut(op, rows, torch.from_numpy(op.rectangles(values, self.size))) for op, rows, values in self.erased
         )
         geometry = Geometry(torch.from_numpy(self.matrix), self.size, source_size=self.sources)
-        return Draw(geometry, self.canvas, self.framed, stages, cuts, tuple(self.record))
+        framed = None if self.framed is None else torch.from_numpy(self.framed)
+        return Draw(geometry, self.canvas, framed, stages, cuts, tuple(self.record))
 
     def _take(self, op: Transform, chosen: Int64[np.ndarray, " m"], values: Drawn) -> None:
         applied = Applied(op, torch.from_numpy(chosen), torch.from_numpy(values))
@@ -267,9 +268,9 @@ class _Drawing:
             scale = np.eye(3)  # the frame, brought to the size of the canvas about its edges
             for axis, (side, canvas) in enumerate(zip(self.size[::-1], self.canvas[::-1], strict=True)):
                 scale[axis, axis], scale[axis, 2] = canvas / side, (canvas / side - 1) / 2
-            framed = eye(len(self.rows)) if self.framed is None else self.framed
-            framed.numpy()[chosen] = scale @ self.matrix[chosen]
-            self.framed = framed
+            if self.framed is None:
+                self.framed = np.tile(np.eye(3), (len(self.rows), 1, 1))
+            self.framed[chosen] = scale @ self.matrix[chosen]
 
     def _numbers(self, op: Transform, chosen: Int64[np.ndarray, " m"], basic: Uniform, *place: str | int) -> Drawn:
         """Return as many numbers as the op needs: the basic ones first."""
