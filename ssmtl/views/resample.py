@@ -230,7 +230,7 @@ def grid(
     down = m[..., 1] * np.arange(size[0])[:, None]
     # x and y as one complex number: a single pass that vectorizes
     columns, rows = (
-        torch.view_as_complex(upload(torch.from_numpy(np.ascontiguousarray(part, np.float32)), device))
+        upload(torch.from_numpy((part[..., 0] + 1j * part[..., 1]).astype(np.complex64)), device)
         for part in (across, down)
     )
     return torch.view_as_real(columns[:, None] + rows[:, :, None])
