@@ -128,7 +128,8 @@ def blend_levels(
 ) -> UInt8[Tensor, "m c h w"]:
     """Move levels (0 to 255) away from `toward` by a factor a row, truncated to whole levels, as Pillow blends."""
     factors = factor.float()[:, None, None, None]
-    return levels.float().sub_(toward).mul_(factors).add_(toward).clamp_(0, 255).to(torch.uint8)
+    blended = levels.float().sub_(toward).mul_(factors).add_(toward).clamp_(0, 255)
+    return blended.to(torch.int16).to(torch.uint8)  # faster than in one step, which doesn't vectorize
 
 
 def gaussian_weights(sigmas: Float64[Tensor, " m"], radius: int) -> Float32[Tensor, "m taps"]:
