@@ -61,9 +61,9 @@ class Movement:
         for way, count in zip(*np.unique(ways, return_counts=True), strict=True):
             some = order[start : start + count]
             index, covered = upload(some, images.device), bool(self.covered[rows][some].all())
-            dark = None if lit is None else lit.index_select(0, index)
+            light = None if lit is None else lit.index_select(0, index)
             part = parts[start : start + count]
-            self._fill(part, images.index_select(0, index), back[some], int(way), dark, covered)
+            self._fill(part, images.index_select(0, index), back[some], int(way), light, covered)
             start += count
         torch.index_select(parts, 0, upload(order.argsort(), images.device), out=image)
 
@@ -76,7 +76,7 @@ class Movement:
         lit: Bool[Tensor, "m 1 H W"] | None,
         covered: bool,
     ) -> None:
-        """Fill in the pixels of rows that move alike, black where they aren't `lit`."""
+        """Fill in the pixels of rows that move alike, black where they aren't `lit`; all are where `covered`."""
         top = 255 if images.dtype == torch.uint8 else 1
         if way in (SAMPLED, PROJECTED):
             moved, unit = bilinear(images.float(), back, self.size, self.outside), (1 - ROUNDING) / top
