@@ -30,7 +30,11 @@ def retouch(
     for stage in stages:
         index = None if len(images) == 1 else upload(stage.rows, images.device)
         changed.apply(stage.op, index, upload(stage.values, images.device))
-    return changed.finish()
+    result = changed.finish()
+    if images.dtype == torch.uint8 or len(images) == 1:
+        return result
+    rows = upload(torch.unique(torch.cat([stage.rows for stage in stages])), images.device)
+    return images.index_copy(0, rows, result[rows])  # rows that drew no op aren't rounded
 
 
 def split(stages: Sequence[Stage], rows: int) -> dict[int, list[Stage]]:

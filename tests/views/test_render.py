@@ -247,6 +247,14 @@ def test_wrong_images_are_refused_in_a_sentence():
         render(images_of(3, 1, (8, 8)), draw)
 
 
+def test_float_rows_that_draw_no_op_are_not_rounded():
+    images = torch.rand(20, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    drawn = Policy(always=(as_transform("Invert").replace(p=0.5),)).sample(0, np.arange(20), (16, 16))
+    still = sorted({*range(20)} - {*drawn.stages[0].rows.tolist()})
+    assert 0 < len(still) < 20
+    assert torch.equal(render(images, drawn).image[still], images[still])
+
+
 @pytest.mark.parametrize("layout", [torch.channels_last, "permuted"])
 @pytest.mark.parametrize("name", ["Invert", "Equalize", "Sharpness"])
 def test_images_of_any_memory_layout_look_the_same(layout, name):
