@@ -204,8 +204,10 @@ class Recipe(Component):
                 )
 
     def _check_symmetries(self) -> None:
+        policies = [self.source_views(source).policy(view) for source in self.sources for view in self.used_views()]
+        used = {name for policy in policies for op in policy.transforms() for name in op.names}
         for task in self.tasks.values():
-            check_names(task)
+            check_names(task, used)
         sizes = {}
         for source in self.sources:
             for view in self.used_views():

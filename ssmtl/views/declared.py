@@ -1,6 +1,6 @@
 """What tasks declare decides what may happen to an image: policies are derived from it, or refused."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Protocol, runtime_checkable
 
@@ -65,11 +65,14 @@ def check_follow(weak: Policy, strong: Policy) -> None:
             )
 
 
-def check_names(task: Symmetric) -> None:
-    """Raise RecipeError for a declared name that is almost, but not, a transform's, or that is declared twice."""
-    known = kinds("transforms")
+def check_names(task: Symmetric, used: Iterable[str]) -> None:
+    """Raise RecipeError for a declared name that is almost, but not, a transform's, or that is declared twice.
+
+    `used` are the names that policies need, some of which may be those of augmentations of one's own.
+    """
+    known = {*kinds("transforms"), *used}
     for name in (*task.invariant_to, *task.equivariant_to):
-        hint = get_close_matches(name, known, n=1)
+        hint = get_close_matches(name, sorted(known), n=1, cutoff=0.8)
         if name not in known and hint:
             raise RecipeError(
                 f"the task '{task.name}' declares '{name}', which is no transform; did you mean '{hint[0]}'?"

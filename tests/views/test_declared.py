@@ -167,5 +167,6 @@ def test_a_derived_crop_needs_something_to_follow():
 )
 def test_declarations_are_checked(task, message):
     with pytest.raises(RecipeError, match=message):
-        check_names(task)
-    check_names(Declares("plugin", ("Rotate",), ("SomethingElseEntirely",)))
+        check_names(task, ())
+    check_names(Declares("plugin", ("Rotate",), ("SomethingElseEntirely",)), ())
+    check_names(Declares("plugin", (), ("HorizontalFlips",)), ("HorizontalFlips",))
