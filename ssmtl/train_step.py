@@ -22,7 +22,7 @@ from ssmtl.planning import Pass, Plan, draw_view, plan, rows_of
 from ssmtl.recipe import Recipe
 from ssmtl.strategies.base import Need, Rows
 from ssmtl.task import Loss, Prediction, Target, Task
-from ssmtl.views.geometry import Geometry, View, between
+from ssmtl.views.geometry import Geometry, View, between, real_pixels
 from ssmtl.views.render import Rendered, render
 
 TINY = 1e-8
@@ -173,10 +173,11 @@ class _Window:
         return _rows(self.rendered[view].pixels.image, slots)
 
     def target(self, view: View) -> Target:
-        index = self._rows("labeled").to(self.batch.images.device, non_blocking=True)
+        rows, images = self._rows("labeled"), self.batch.images
+        index = rows.to(images.device, non_blocking=True)
         labels = tree_map(lambda part: part[index], self.batch.targets[self.task.name])
         geometry = self._geometry(view, "labeled")
-        real = self._real(self.batch.size[self._rows("labeled")])
+        real = real_pixels(self.batch.size[rows], (images.shape[2], images.shape[3]), images.device)
         return self.task.warp(labels, replace(geometry, valid=real))
 
     def move(self, source: View, into: View, rows: Rows) -> Geometry:
@@ -188,16 +189,6 @@ class _Window:
     def _rows(self, rows: Rows) -> Tensor:
         name = self.task.name
         return rows_of(rows, self.batch.served[name], self.batch.labeled[name])
-
-    def _real(self, sizes: Tensor) -> Tensor | None:
-        """Return bool [n, h, w]: the part of each canvas that shows the image; None for all of it."""
-        canvas = self.batch.images.shape[-2:]
-        if bool((sizes == torch.tensor(canvas)).all()):
-            return None
-        device = self.batch.images.device
-        limits = sizes.to(device, non_blocking=True)[..., None, None]
-        rows = torch.arange(canvas[0], device=device)[:, None] < limits[:, 0]
-        return rows & (torch.arange(canvas[1], device=device) < limits[:, 1])
 
     def _slots(self, view: View, rows: Rows) -> Tensor:
         slots = self.rendered[view].slot[self._rows(rows)] if view in self.rendered else torch.tensor([-1])

@@ -126,6 +126,17 @@ def inside(x: Tensor, y: Tensor, height: int | Tensor, width: int | Tensor) -> B
     return ((x >= -0.5) & (x < width - 0.5)) & ((y >= -0.5) & (y < height - 0.5))
 
 
+def real_pixels(
+    sizes: Int64[Tensor, "n 2"], canvas: tuple[int, int], device: torch.device
+) -> Bool[Tensor, "n h w"] | None:
+    """Return the pixels of each canvas (height, width) that show its image, of `sizes` on the CPU; None for all."""
+    if (sizes.numpy() == canvas).all():
+        return None
+    limits = upload(sizes, device)[..., None, None]
+    y, x = torch.arange(canvas[0], device=device)[:, None], torch.arange(canvas[1], device=device)
+    return (y < limits[:, 0]) & (x < limits[:, 1])
+
+
 def same_rows(rows: int, geometry: Geometry) -> None:
     """Raise ValueError unless a geometry has this many rows."""
     if rows != len(geometry):

@@ -17,6 +17,7 @@ from ssmtl.views.resample import Outside, as_floats, bilinear, copy, covers, is_
 
 SHIFTED, TURNED, SAMPLED, PROJECTED = range(4)
 FEW = 32
+"""Rectangles up to which blanking one after the other beats masks of the whole batch."""
 ROUNDING = 2.0**-22
 """The four weights of a bilinear sample may sum to a little more than 1; no pixel may."""
 
@@ -96,10 +97,8 @@ class Movement:
             image.div_(top)
 
 
-def cut(
-    image: Float[Tensor, "n c H W"], cuts: tuple[Cut, ...]
-) -> tuple[Float[Tensor, "n c H W"], Bool[Tensor, "n H W"] | None]:
-    """Blank rectangles, in place where it pays, and tell which pixels no target belongs on any more (None: all may)."""
+def cut(image: Float[Tensor, "n c H W"], cuts: tuple[Cut, ...]) -> Bool[Tensor, "n H W"] | None:
+    """Blank rectangles in place, and return which pixels no target belongs on any more (None: all may)."""
     erased = None
     for one in cuts:
         ignore = one.op.on_target == "ignore"
@@ -112,10 +111,10 @@ def cut(
                     erased[row, top:bottom, left:right] = True
             continue
         blank = _blank(one, image)
-        image = image.mul_(as_floats(~blank)[:, None]).add_(one.op.fill * as_floats(blank)[:, None])
+        image.mul_(as_floats(~blank)[:, None]).add_(one.op.fill * as_floats(blank)[:, None])
         if ignore and erased is not None:
             erased |= blank
-    return image, erased
+    return erased
 
 
 def _blank(one: Cut, image: Float[Tensor, "n c H W"]) -> Bool[Tensor, "n H W"]:

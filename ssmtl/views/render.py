@@ -90,7 +90,7 @@ def render(images: Num[Tensor, "n c h w"], draw: Draw) -> Rendered:
             rows = slice(start, start + at_once)
             retouched = retouch(images[rows], sizes[rows], stages.get(part, ()))
             movement.run(retouched, rows, image[rows])
-        image, erased = cut(image, draw.cuts)
+        erased = cut(image, draw.cuts)
     valid = movement.valid
     if erased is not None:
         valid = ~erased if valid is None else valid & ~erased

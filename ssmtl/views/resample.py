@@ -20,6 +20,7 @@ Outside: TypeAlias = Literal["zeros", "border", "reflection"]
 FAR, EPSILON = 1e4, 1e-9
 PIXELS_AT_ONCE = 2**16
 FEW = 8
+"""Images of which more than this many fit at once are small: all rows together cost fewer calls."""
 NUDGE = 2.0**-10
 """What is half-way between two pixels goes to the later one; float32 must not decide otherwise."""
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float64, Int32, Int64, Num, UInt8
 from torch import Tensor
 
-from ssmtl.views.geometry import upload
+from ssmtl.views.geometry import real_pixels, upload
 from ssmtl.views.transform import Filter, Pointwise, Stage
 
 LEVELS_AT_ONCE = 2**16
@@ -58,9 +58,8 @@ class _Retouching:
 
     def __init__(self, images: Num[Tensor, "n c h w"], sizes: Int64[Tensor, "n 2"]) -> None:
         self.pixels = images if images.dtype == torch.uint8 else (images * 255).round_().to(torch.uint8)
-        self.before, self.real = images, None
-        if not (sizes.numpy() == images.shape[-2:]).all():
-            self.real = _real(upload(sizes, images.device), images.shape[-2:])
+        self.before = images
+        self.real = real_pixels(sizes, (images.shape[2], images.shape[3]), images.device)
         self.tables: Int64[Tensor, "n _ 256"] | None = None
 
     def apply(
@@ -173,9 +172,3 @@ def _strips(planes: UInt8[Tensor, "planes pixels"]) -> Iterator[tuple[slice, sli
     for plane in range(0, count, at_once):
         for pixel in range(0, size, LEVELS_AT_ONCE):
             yield slice(plane, plane + at_once), slice(pixel, pixel + LEVELS_AT_ONCE)
-
-
-def _real(sizes: Int64[Tensor, "n 2"], canvas: torch.Size) -> Bool[Tensor, "n h w"]:
-    y = torch.arange(canvas[0], device=sizes.device)[:, None]
-    x = torch.arange(canvas[1], device=sizes.device)
-    return (y < sizes[:, 0, None, None]) & (x < sizes[:, 1, None, None])
