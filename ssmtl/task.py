@@ -67,14 +67,16 @@ Annotation: TypeAlias = int | np.ndarray[Any, np.dtype[Any]] | BoxList
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A ratio over the batch, one part per row: the term is sum(total) / sum(count), with both sums global.
+    """A ratio over the batch, one part per row: the term is sum(total) / max(floor, sum(count)), with global sums.
 
     For a mean over samples count is 1 a row, for pooled pixels the number of valid pixels, for anchors the number of
-    positives. `total` carries the gradient; `count` never does. A row that takes no part has 0 in both.
+    positives. `total` carries the gradient; `count` never does. A row that takes no part has 0 in both. `floor` is for
+    losses whose total can be positive where nothing is counted, such as that of a batch without objects.
     """
 
     total: Float[Tensor, " n"]
     count: Float[Tensor, " n"]
+    floor: float = 0.0
 
 
 class FeatureSpec(NamedTuple):
@@ -156,6 +158,14 @@ class PseudoLabels(Protocol):
 
     def unsupervised_loss(self, pred: Prediction, target: Target) -> Loss:
         """Return the loss against pseudo-targets: counts every valid part, also those whose weight is 0."""
+
+
+@runtime_checkable
+class Summarized(Protocol):
+    """Ability: what becomes of predictions as pseudo-labels can be told in a few numbers, for people to watch."""
+
+    def summarize(self, weak: Prediction, target: Target) -> dict[str, Loss]:
+        """Return named ratios of weak predictions and the pseudo-targets made of them, moved to where they teach."""
 
 
 @runtime_checkable

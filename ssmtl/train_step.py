@@ -137,7 +137,8 @@ class TrainStep(nn.Module):
         sums = torch.stack([totals.detach(), counts])
         if world > 1:
             dist.all_reduce(sums)
-        global_counts = sums[1].clamp(min=TINY)
+        floors = torch.tensor([max(loss.floor, TINY) for loss in entries.values()])
+        global_counts = sums[1].maximum(floors.to(sums.device, non_blocking=True))
         by_task = {objective.task.name: objective for objective in self.recipe.objectives}
         weights = [
             by_task[name.split("/")[0]].coefficient(name.split("/")[1], step, self.recipe.steps) for name in terms
@@ -184,7 +185,7 @@ class _Window:
         return between(self._geometry(source, rows), self._geometry(into, rows))
 
     def log(self, name: str, value: Loss) -> None:
-        self.logged[name] = Loss(value.total.detach(), value.count.detach())
+        self.logged[name] = replace(value, total=value.total.detach(), count=value.count.detach())
 
     def _rows(self, rows: Rows) -> Tensor:
         name = self.task.name

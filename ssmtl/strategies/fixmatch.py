@@ -2,12 +2,11 @@
 
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 
 from ssmtl.strategies.base import Need, Statistics, Step, Strategy
 from ssmtl.strategies.supervised import LABELED, supervised_loss
-from ssmtl.task import Loss, Prediction, PseudoLabels, Target, Task
+from ssmtl.task import Loss, PseudoLabels, Summarized, Task
 from ssmtl.views.geometry import STRONG, WEAK
 
 
@@ -16,9 +15,7 @@ class FixMatch(Strategy):
 
     Pseudo-labels move with the image from the weak into the strong view, so a task that is equivariant to geometry
     gets Dense FixMatch, and one that is invariant FixMatch. The mean runs over all valid parts, confident or not. No
-    gradient reaches the weak side. Logged per task: "coverage", the share of the valid parts that is confident, and
-    "confidence", exp(-mean CE) of weak predictions against their own argmax in each row, which for classification is
-    the largest probability. Reads the field `weight` of the task's pseudo-targets.
+    gradient reaches the weak side. Logged is what the task tells of its pseudo-labels, where it can (`Summarized`).
     """
 
     requires = (PseudoLabels,)
@@ -47,17 +44,7 @@ class FixMatch(Strategy):
         weak = step.prediction(self._weak)
         target = task.warp(task.pseudo_label(weak, self.threshold), step.move(WEAK, STRONG, self.lu_on))
         consistency = task.unsupervised_loss(step.prediction(self._strong), target)
-        step.log("coverage", _coverage(target, consistency))
-        step.log("confidence", _confidence(task, weak))
+        if isinstance(task, Summarized):
+            for name, value in task.summarize(weak, target).items():
+                step.log(name, value)
         return {"supervised": supervised_loss(task, step), "consistency": consistency}
-
-
-def _coverage(target: Target, consistency: Loss) -> Loss:
-    return Loss(target.weight.flatten(1).sum(dim=1) if target.weight.ndim > 1 else target.weight, consistency.count)
-
-
-@torch.no_grad()
-def _confidence(task: PseudoLabels, weak: Prediction) -> Loss:
-    surprise = task.unsupervised_loss(weak, task.pseudo_label(weak, 0.0))
-    counted = (surprise.count > 0).float()
-    return Loss(torch.exp(-surprise.total / surprise.count.clamp(min=1)) * counted, counted)

@@ -72,6 +72,12 @@ class Classification(Task):
         """Return the cross-entropy in nats, averaged over all rows, confident or not (Sohn et al. 2020 Eq. 4)."""
         return Loss(_cross_entropy(pred, target), torch.ones_like(target.weight))
 
+    def summarize(self, weak: Float[Tensor, "n k"], target: Labels) -> dict[str, Loss]:
+        """Return "coverage", the share of rows that are pseudo-labels, and "confidence", their largest probability."""
+        rows = torch.ones_like(target.weight)
+        largest = weak.float().softmax(dim=1).amax(dim=1)
+        return {"coverage": Loss(target.weight, rows), "confidence": Loss(largest, rows)}
+
     def metrics(self) -> ClassificationMetrics:
         return ClassificationMetrics(self.classes)
 

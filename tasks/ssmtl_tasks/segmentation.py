@@ -100,6 +100,18 @@ class Segmentation(Task):
         losses = pixel_cross_entropy(pred, target.labels) * target.weight
         return Loss(losses.sum(dim=(1, 2)), (target.labels != IGNORE_INDEX).float().sum(dim=(1, 2)))
 
+    def summarize(self, weak: Float[Tensor, "n c h w"], target: Labels) -> dict[str, Loss]:
+        """Return "coverage", the share of valid pixels that are pseudo-labels, and "confidence".
+
+        The latter is the geometric mean over the pixels of a row of their largest probability.
+        """
+        confidence = log_probabilities(weak).amax(dim=1).mean(dim=(1, 2)).exp()
+        valid = (target.labels != IGNORE_INDEX).float().sum(dim=(1, 2))
+        return {
+            "coverage": Loss(target.weight.sum(dim=(1, 2)), valid),
+            "confidence": Loss(confidence, torch.ones_like(confidence)),
+        }
+
     def divergence(
         self, labeled: Float[Tensor, "a c h w"], unlabeled: Float[Tensor, "b c h w"], *, form: str, detach_target: bool
     ) -> Loss:

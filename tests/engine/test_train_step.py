@@ -1,6 +1,7 @@
 """One step of L = sum_t gamma_t (L_s,t + lambda_t L_u,t): the reduction, and what may influence it."""
 
 import copy
+from dataclasses import replace
 from typing import final
 
 import pytest
@@ -88,6 +89,16 @@ def test_the_loss_is_the_weighted_sum_of_global_means(step, faked):
     expected = 1.0 * (3.0 + 0.25 * 0.75) + 5.0 * (0.5 + 0.002 * 0.0)
     assert loss.item() == pytest.approx(expected, rel=1e-6)
     assert values["loss"].item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_floor_divides_what_counts_less(step, faked, monkeypatch):
+    few = Loss(torch.tensor([3.0, 0.0]), torch.tensor([0.25, 0.0]), floor=1.0)
+    monkeypatch.setitem(FAKE, ("diagnosis", "consistency"), few)
+    monkeypatch.setitem(FAKE, ("lungs", "supervised"), replace(few, count=torch.tensor([1.5, 0.5])))
+    loss, values = step(BATCHES[0], 0)
+    assert values["diagnosis/consistency"].item() == 3.0
+    assert values["lungs/supervised"].item() == 1.5
+    assert loss.item() == pytest.approx(3.0 + 0.25 * 3.0 + 5.0 * 1.5)
 
 
 def test_a_term_without_counted_rows_is_exactly_zero(step, faked):

@@ -11,6 +11,8 @@ from ssmtl.task import FeatureSpec, Matchable, PseudoLabels, Task
 from ssmtl.views.geometry import Geometry
 from ssmtl.views.ops import GEOMETRIC, PHOTOMETRIC
 from ssmtl_tasks.classification import ClassAnswer, Classification
+from ssmtl_tasks.detection import Detection
+from ssmtl_tasks.detection_head import RetinaNetHead
 from ssmtl_tasks.losses import Dice
 from ssmtl_tasks.segmentation import Segmentation
 from ssmtl_tasks.targets import Labels
@@ -22,7 +24,10 @@ TASKS = [
     Segmentation("organs", classes=("background", "lung", "heart")),
 ]
 SIZE = (32, 32)
-every_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+HEAD = RetinaNetHead(channels=32, finest_stride=4, levels=2, anchor_scale=2.0, norm="groupnorm")
+BOXES = Detection("things", classes=("dark", "bright"), head=HEAD)
+every_task = pytest.mark.parametrize("task", [*TASKS, BOXES], ids=lambda task: task.name)
+every_label_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 
 
 def predict(task: Task, images: torch.Tensor, encoder, head) -> torch.Tensor:
@@ -48,7 +53,7 @@ def perfect_prediction(task: Task, target: Labels) -> torch.Tensor:
 
 
 def test_every_entry_point_is_tested():
-    assert kinds("tasks") == tuple(sorted({task.kind for task in TASKS}))
+    assert kinds("tasks") == tuple(sorted({task.kind for task in (*TASKS, BOXES)}))
 
 
 @every_task
@@ -76,7 +81,7 @@ def test_abilities(task):
     assert isinstance(task, Matchable) == isinstance(task, Segmentation)
 
 
-@every_task
+@every_label_task
 def test_fake_batch_is_deterministic(task):
     images, targets = task.fake_batch(5, 3, channels=1, size=(24, 32))
     again, same = task.fake_batch(5, 3, channels=1, size=(24, 32))
@@ -106,7 +111,7 @@ def test_a_small_network_learns_it(task):
     assert losses[-1] < 0.6 * losses[0]
 
 
-@every_task
+@every_label_task
 def test_the_headline_is_best_for_the_reference_itself(task):
     _, targets = task.fake_batch(24, 0, size=SIZE)
     target = task.collate(targets, SIZE)
@@ -119,7 +124,7 @@ def test_the_headline_is_best_for_the_reference_itself(task):
     assert 0 <= values[1] < 0.9
 
 
-@every_task
+@every_label_task
 def test_pseudo_labels_are_hard_detached_and_fewer_at_higher_thresholds(task):
     pred = random_prediction(task, 4).requires_grad_()
     kept = []
@@ -134,7 +139,7 @@ def test_pseudo_labels_are_hard_detached_and_fewer_at_higher_thresholds(task):
     assert kept[1] > kept[2] > kept[3]
 
 
-@every_task
+@every_label_task
 def test_pseudo_labels_keep_what_reaches_the_threshold_exactly(task):
     # equal logits: probability exactly 1/2 of one or two classes, 1/4 of four
     width = {1: 1, 2: 2, 3: 4}[len(task.classes)]
@@ -151,7 +156,7 @@ def test_one_class_is_predicted_from_one_half_on():
     assert target.weight.flatten().tolist() == [0, 0, 1, 1]
 
 
-@every_task
+@every_label_task
 def test_warp_moves_masks_and_marks_the_outside(task):
     _, targets = task.fake_batch(2, 0, size=SIZE)
     target = task.collate(targets, SIZE)
@@ -235,7 +240,7 @@ def test_classes_are_written_in_green_and_red():
     assert torch.equal(TASKS[0].draw(image, Labels(torch.tensor(0), torch.tensor(0.0)), None), image)
 
 
-@every_task
+@every_label_task
 def test_heads_have_an_output_per_class(task):
     encoder, head = build(task)
     images, _ = task.fake_batch(2, 0, size=SIZE)
