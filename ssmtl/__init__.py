@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from ssmtl.schedules import Poly as Poly
     from ssmtl.schedules import SigmoidRamp as SigmoidRamp
     from ssmtl.schedules import StepDecay as StepDecay
+    from ssmtl.strategies.fixmatch import DenseFixMatch as DenseFixMatch
     from ssmtl.strategies.fixmatch import FixMatch as FixMatch
+    from ssmtl.strategies.fixmatch import FixMatchStar as FixMatchStar
     from ssmtl.strategies.prediction_matching import PredictionMatching as PredictionMatching
     from ssmtl.strategies.supervised import Supervised as Supervised
     from ssmtl.streams import Explicit as Explicit
@@ -63,7 +65,7 @@ _HOMES = {
         "SigmoidRamp",
         "StepDecay",
     ),
-    "strategies.fixmatch": ("FixMatch",),
+    "strategies.fixmatch": ("DenseFixMatch", "FixMatch", "FixMatchStar"),
     "strategies.prediction_matching": ("PredictionMatching",),
     "strategies.supervised": ("Supervised",),
     "streams": ("Explicit", "Implicit", "PerSource"),

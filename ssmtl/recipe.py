@@ -133,7 +133,8 @@ class Recipe(Component):
         """
         tasks = [self.tasks[name] for name in source.serves]
         where = f"the {view} views of '{source.name}'"
-        found = allowed(self.source_views(source).policy(view), view, tasks, source.reader.channels, where)
+        aligned = [o.task.name for o in self.objectives if o.strategy.aligned]
+        found = allowed(self.source_views(source).policy(view), view, tasks, source.reader.channels, where, aligned)
         if view != "weak":
             check_follow(self.policy(source, "weak"), found)
         return found

@@ -49,12 +49,13 @@ class SigmoidRamp(Schedule):
 
 
 class Poly(Schedule):
-    """(1 - t / T)^power: DeepLab's learning rate."""
+    """(1 - t / T)^power: DeepLab's learning rate. It falls once every `every` steps, such as those of an epoch."""
 
     power: float = Field(default=0.9, kw_only=False, gt=0)
+    every: int = Field(default=1, ge=1)
 
     def at(self, step: int, steps: int) -> float:
-        return float((1.0 - _progress(step, steps)) ** self.power)
+        return float((1.0 - _progress(step - step % self.every, steps)) ** self.power)
 
 
 class StepDecay(Schedule):

@@ -62,6 +62,8 @@ class Strategy(Component):
     group = "strategies"
     requires: ClassVar[tuple[type[Any], ...]] = ()
     """Abilities (Protocols of ssmtl.task) that the task must have."""
+    aligned: ClassVar[bool] = False
+    """True: both views have to show the same place, so that targets need not move from one to the other."""
 
     @abstractmethod
     def needs(self) -> frozenset[Need]:

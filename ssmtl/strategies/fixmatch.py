@@ -1,6 +1,7 @@
-"""FixMatch (Sohn et al. 2020) and its dense form: confident predictions on a weak view teach a strong view."""
+"""FixMatch (Sohn et al. 2020) and its two dense forms: confident predictions on a weak view teach a strong view."""
 
-from typing import Annotated, Literal
+from abc import ABC
+from typing import Annotated, ClassVar, Literal, final
 
 from pydantic import Field
 
@@ -9,18 +10,20 @@ from ssmtl.strategies.supervised import LABELED, supervised_loss
 from ssmtl.task import Loss, PseudoLabels, Summarized, Task
 from ssmtl.views.geometry import STRONG, WEAK
 
+Share = Annotated[float, Field(ge=0, le=1)]
 
-class FixMatch(Strategy):
-    """Terms "supervised" and "consistency": CE(strong, hard prediction on weak), where that is confident (Eq. 4).
 
-    Pseudo-labels move with the image from the weak into the strong view, so a task that is equivariant to geometry
-    gets Dense FixMatch, and one that is invariant FixMatch. The mean runs over all valid parts, confident or not. No
-    gradient reaches the weak side. Logged is what the task tells of its pseudo-labels, where it can (`Summarized`).
+class WeakTeachesStrong(Strategy, ABC):
+    """Terms "supervised" and "consistency": the loss of the strong view against hard predictions on the weak one.
+
+    Pseudo-labels move with the image from the weak into the strong view. The mean of "consistency" runs over all valid
+    parts, confident or not. No gradient reaches the weak side. Logged is what the task tells of its pseudo-labels,
+    where it can (`Summarized`).
     """
 
     requires = (PseudoLabels,)
 
-    threshold: Annotated[float, Field(ge=0, le=1, kw_only=False)] = 0.95
+    threshold: Share = Field(default=0.95, kw_only=False)
     """Smallest probability of a prediction that becomes a pseudo-label."""
     pseudo_labels_from: Literal["student", "teacher"] = "student"
     """Who predicts the weak view: the student as it trains, or its moving average in evaluation mode."""
@@ -48,3 +51,38 @@ class FixMatch(Strategy):
             for name, value in task.summarize(weak, target).items():
                 step.log(name, value)
         return {"supervised": supervised_loss(task, step), "consistency": consistency}
+
+
+@final
+class FixMatch(WeakTeachesStrong):
+    """CE(strong, hard prediction on weak) where that is confident, as Sohn et al. 2020 have it (Eq. 4).
+
+    Views differ by whatever the task declares; the student labels, from probability 0.95 on.
+    """
+
+
+@final
+class DenseFixMatch(WeakTeachesStrong):
+    """FixMatch for tasks whose targets move with the image (Martí i Rabadán et al. 2022).
+
+    The moving average labels the weak view, and its labels are moved into a strong view that may be cropped, flipped,
+    turned and sheared otherwise. The default threshold is that of the authors' program; the study of partially labeled
+    data takes 0 for masks and 0.5 for boxes (Table 10).
+    """
+
+    threshold: Share = Field(default=0.5, kw_only=False)
+    pseudo_labels_from: Literal["student", "teacher"] = "teacher"
+
+
+@final
+class FixMatchStar(WeakTeachesStrong):
+    """Dense FixMatch without equivariance: both views show the same place, and differ in color, blanks and the like.
+
+    The baseline of the study of partially labeled data. What a task is equivariant to may only happen to both views
+    alike (`follow="same"`): a crop at the same place, and a flip if the policy flips both.
+    """
+
+    aligned: ClassVar[bool] = True
+
+    threshold: Share = Field(default=0.5, kw_only=False)
+    pseudo_labels_from: Literal["student", "teacher"] = "teacher"

@@ -1,6 +1,7 @@
 """What tasks declare decides what may happen to an image: policies are derived from it, or refused."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Protocol, runtime_checkable
 
@@ -25,21 +26,25 @@ class Symmetric(Protocol):
     def equivariant_to(self) -> tuple[str, ...]: ...
 
 
-def allowed(policy: Policy, view: str, tasks: Sequence[Symmetric], channels: int, where: str) -> Policy:
+def allowed(
+    policy: Policy, view: str, tasks: Sequence[Symmetric], channels: int, where: str, aligned: Collection[str] = ()
+) -> Policy:
     """Return a policy with nothing in it but what every task declares and `channels` allow.
 
-    What isn't is left out where the policy is to be derived; a crop that doesn't follow the weak view's then does.
-    Raises RecipeError, naming `where`, the task, the transform and the fix, for what is undeclared, or is described by
-    no matrix, in another policy, and for a derived pool that is empty.
+    Tasks named in `aligned` want both views to show the same place: what moves their target has to follow the weak
+    view. What isn't allowed is left out where the policy is to be derived; a crop that doesn't follow the weak view's
+    then does. Raises RecipeError, naming `where`, the task, the transform and the fix, for what is undeclared, or is
+    described by no matrix, in another policy, and for a derived pool that is empty.
     """
-    reasons = {op: _reason(op, view, tasks, channels, where) for op in policy.transforms()}
+    rules = _Rules(view, tasks, channels, where, aligned)
+    reasons = {op: rules.reason(op) for op in policy.transforms()}
     if not policy.derive:
         for reason in reasons.values():
             if reason is not None:
                 raise RecipeError(reason)
         return policy
-    always = [_followed(op) if _only_moves(op, view, tasks, channels, where) else op for op in policy.always]
-    always = [op for op in always if _reason(op, view, tasks, channels, where) is None]
+    always = [_followed(op) if rules.only_moves(op) else op for op in policy.always]
+    always = [op for op in always if rules.reason(op) is None]
     pool = tuple(op for op in policy.pool if reasons[op] is None)
     if policy.pool and not pool:
         named = " and ".join(f"'{task.name}'" for task in tasks)
@@ -84,34 +89,63 @@ def check_names(task: Symmetric, used: Iterable[str]) -> None:
         )
 
 
-def _reason(op: Transform, view: str, tasks: Sequence[Symmetric], channels: int, where: str) -> str | None:
-    """Return why a transform is not allowed, as a sentence, or None."""
-    if op.color and channels != 3:
-        return (
-            f"{where} use {op.names[0]}, which needs 3 channels, but the images have {channels}; take it out of the "
-            "policy, or read color images."
-        )
-    for task in tasks:
+@dataclass(frozen=True)
+class _Rules:
+    """What is asked of the transforms of one view."""
+
+    view: str
+    tasks: Sequence[Symmetric]
+    channels: int
+    where: str
+    aligned: Collection[str]
+
+    def reason(self, op: Transform) -> str | None:
+        """Return why a transform is not allowed, as a sentence, or None."""
+        if op.color and self.channels != 3:
+            return (
+                f"{self.where} use {op.names[0]}, which needs 3 channels, but the images have {self.channels}; take it "
+                "out of the policy, or read color images."
+            )
+        return next((reason for task in self.tasks if (reason := self._undeclared(op, task)) is not None), None)
+
+    def _undeclared(self, op: Transform, task: Symmetric) -> str | None:
         if isinstance(op, Warp) and op.elastic:
             return (
-                f"{where} use {op.names[0]}, which no matrix describes, so the targets of the task '{task.name}' can't "
-                "move with it; use Rotate, ShearX or Perspective instead."
+                f"{self.where} use {op.names[0]}, which no matrix describes, so the targets of the task '{task.name}' "
+                "can't move with it; use Rotate, ShearX or Perspective instead."
             )
         known = {*task.invariant_to, *task.equivariant_to}
         for name in op.names:
             if name not in known:
                 return (
-                    f"{where} use {name}, which the task '{task.name}' declares neither in invariant_to nor in "
+                    f"{self.where} use {name}, which the task '{task.name}' declares neither in invariant_to nor in "
                     "equivariant_to; take it out of the policy, or add it to one of the two if the target really "
                     "stays the same, or moves with the image."
                 )
-        if view != "weak" and _shifts(op) and not {*SHIFTS} <= known:
+        if self.view != "weak" and _shifts(op) and not {*SHIFTS} <= known:
             return (
-                f"{where} use {op.names[0]} with follow='any' or 'overlapping', which shifts them against the weak "
-                f"view, but the task '{task.name}' declares no TranslateX and TranslateY; set follow='same', or "
+                f"{self.where} use {op.names[0]} with follow='any' or 'overlapping', which shifts them against the "
+                f"weak view, but the task '{task.name}' declares no TranslateX and TranslateY; set follow='same', or "
                 "declare them if the target moves with the image."
             )
-    return None
+        if task.name in self.aligned and _parts(op) and not {*op.names} <= {*task.invariant_to}:
+            return (
+                f"{self.where} use {op.names[0]} without follow='same', but the strategy of the task '{task.name}' "
+                "compares views that show the same place; set follow='same' in both views, or use a strategy that "
+                "moves targets, such as DenseFixMatch."
+            )
+        return None
+
+    def only_moves(self, op: Transform) -> bool:
+        """Tell whether a crop would be allowed if it followed the weak view's."""
+        if self.view == "weak" or not _shifts(op) or self.reason(op) is None:
+            return False
+        return self.reason(_followed(op)) is None
+
+
+def _parts(op: Transform) -> bool:
+    """Tell whether a transform is drawn for one view alone, so that views part."""
+    return isinstance(op, Warp) and op.follow != "same"
 
 
 def _shifts(op: Transform) -> bool:
@@ -121,10 +155,3 @@ def _shifts(op: Transform) -> bool:
 
 def _followed(op: Transform) -> Transform:
     return op.replace(follow="same")
-
-
-def _only_moves(op: Transform, view: str, tasks: Sequence[Symmetric], channels: int, where: str) -> bool:
-    """Tell whether a crop would be allowed if it followed the weak view's."""
-    if view == "weak" or not _shifts(op) or _reason(op, view, tasks, channels, where) is None:
-        return False
-    return _reason(_followed(op), view, tasks, channels, where) is None

@@ -1,5 +1,7 @@
 """Policies under the names of the papers that they come from."""
 
+from typing import Literal
+
 from ssmtl.views.color import Saturation
 from ssmtl.views.erasing import Cutout
 from ssmtl.views.framing import ReflectCrop, ScaleCrop
@@ -114,14 +116,16 @@ def fixmatch_strong(*, flip: bool = True) -> Policy:
     return weak.replace(always=(*weak.always, cutout), pool=POOL_FIXMATCH, num_ops=2, probability=0.5, levels=(1, 9))
 
 
-def dense_weak(size: tuple[int, int] | None = None, scale: tuple[float, float] = (0.5, 2.0)) -> Policy:
+def dense_weak(
+    size: tuple[int, int] | None = None, scale: tuple[float, float] = (0.5, 2.0), *, shared_flip: bool = False
+) -> Policy:
     """Return the weak view of FixMatch* and Dense FixMatch: scale, cut `size` out, flip half.
 
     Table 10 of the study of partially labeled data, "Multi-task learning on partially labeled datasets via
-    invariant/equivariant semi-supervised learning". What some task doesn't declare is left out: tasks that are
-    equivariant to frames only, and not to flips, make it the weak view of FixMatch*.
+    invariant/equivariant semi-supervised learning". What some task doesn't declare, or its strategy doesn't allow, is
+    left out: the flip under FixMatch*, unless both views share it.
     """
-    return Policy(always=(ScaleCrop(size, scale=scale), HorizontalFlip()), derive=True)
+    return Policy(always=(ScaleCrop(size, scale=scale), _flip(shared=shared_flip)), derive=True)
 
 
 def dense_strong(
@@ -130,21 +134,27 @@ def dense_strong(
     *,
     crop: Follow = "overlapping",
     pool: tuple[Transform, ...] = POOL_DENSE,
+    scope: Literal["batch", "sample"] = "batch",
+    shared_flip: bool = False,
 ) -> Policy:
     """Return the strong view of FixMatch* and Dense FixMatch: a crop at the same scale, 2 ops, a flip, and Cutout.
 
-    The ops' types are drawn once for the batch, without replacement, their strengths for every image; the blank square
-    covers 10 to 30 %. What some task doesn't declare is left out, and without shifts the crop is the weak view's:
-    that is FixMatch* (Table 10 of the same study).
+    The ops' types are drawn once for the batch (or `scope="sample"`), without replacement, their strengths for every
+    image; the blank square covers 10 to 30 %. What some task doesn't declare, or its strategy doesn't allow, is left
+    out, and without shifts the crop is the weak view's: that is FixMatch* (Table 10 of the same study).
     """
     return Policy(
-        always=(ScaleCrop(size, scale=scale, follow=crop), HorizontalFlip(), Cutout((0.1, 0.3))),
+        always=(ScaleCrop(size, scale=scale, follow=crop), _flip(shared=shared_flip), Cutout((0.1, 0.3))),
         pool=pool,
         num_ops=2,
-        scope="batch",
+        scope=scope,
         distinct=True,
         derive=True,
     )
+
+
+def _flip(*, shared: bool) -> HorizontalFlip:
+    return HorizontalFlip(follow="same" if shared else "any")
 
 
 def default_strong() -> Policy:

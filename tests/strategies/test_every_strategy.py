@@ -7,7 +7,7 @@ import torch
 
 from ssmtl.component import kinds
 from ssmtl.objective import Objective
-from ssmtl.strategies.fixmatch import FixMatch
+from ssmtl.strategies.fixmatch import DenseFixMatch, FixMatch, FixMatchStar
 from ssmtl.strategies.prediction_matching import PredictionMatching
 from ssmtl.strategies.supervised import Supervised
 from ssmtl_tasks.classification import Classification
@@ -19,6 +19,8 @@ STRATEGIES = [
     Supervised(),
     FixMatch(threshold=0.7),
     FixMatch(threshold=0.7, pseudo_labels_from="teacher", lu_on="all"),
+    DenseFixMatch(),
+    FixMatchStar(lu_on="all"),
     PredictionMatching(),
     PredictionMatching(form="marginal", detach_target=False),
     PredictionMatching(form="reference"),
