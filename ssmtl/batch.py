@@ -65,6 +65,10 @@ class Batch:
     def __len__(self) -> int:
         return self.images.shape[0]
 
+    def without_audit(self) -> "Batch":
+        """Return the batch as training may see it: the same tensors, and no hidden label."""
+        return Batch(**{**vars(self), "audit": {}})
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """Move pixels and targets to a device, in place, without changing any dtype."""
 

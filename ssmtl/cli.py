@@ -85,6 +85,29 @@ def views_help(recipe: str, /) -> int:
     return _views([recipe])
 
 
+data = App(
+    name="data",
+    help="Look at what a recipe's sources hold, before anything is trained.",
+    help_epilogue="Example: ssmtl data coverage multimix_cxr --lung-labels 10",
+    help_format="markdown",
+)
+app.command(data)
+
+
+@data.command(name="coverage", help_epilogue="Example: ssmtl data coverage multimix_cxr --lung-labels 10")
+def coverage_help(recipe: str, /) -> int:
+    """Print which images are labeled for which task, and how many labeled rows of each a batch will carry.
+
+    Per source and in all: images, labels of every task, and labels that the recipe's budget hides. Per stream: what it
+    draws, how many of that is labeled on average, and how often a batch has nothing for a task; a starved task is
+    warned of. The recipe's arguments are flags, as for `ssmtl run`, beside --out, which writes the numbers as JSON.
+
+    Args:
+        recipe: A recipe's file or name.
+    """
+    return _coverage([recipe])
+
+
 @app.command(name="eval", help_epilogue="Example: ssmtl eval runs/first --checkpoint best")
 def evaluate(
     run: Path,
@@ -93,6 +116,7 @@ def evaluate(
     checkpoint: Checkpoint | None = None,
     weights: Weights | None = None,
     data: Path | None = None,
+    tile: tuple[int, int] | None = None,
 ) -> int:
     """Score a run's weights on its test splits, and write evaluation.json.
 
@@ -103,10 +127,11 @@ def evaluate(
         checkpoint: Which checkpoint. [default: the one that the recipe selects]
         weights: Whose weights. [default: those that the recipe evaluates]
         data: Where the data is now, if it moved since training.
+        tile: Height and width in pixels to predict at a time, where memory is short; for maps of pixels only.
     """
     from ssmtl.commands.evaluation import evaluate_run
 
-    return evaluate_run(run, checkpoint, weights, data)
+    return evaluate_run(run, checkpoint, weights, data, tile)
 
 
 @app.command(help_epilogue="Example: ssmtl predict runs/first films/ extra.jpg --out predictions")
@@ -118,7 +143,7 @@ def predict(
     checkpoint: Checkpoint | None = None,
     weights: Weights | None = None,
 ) -> int:
-    """Apply a run's model to images: predictions.csv, and masks and overlays as PNG files.
+    """Apply a run's model to images: predictions.csv, boxes.csv, and masks and overlays as PNG files.
 
     Masks have the size of their image: 0 and 255, or class indices where a task has several classes.
 
@@ -192,7 +217,13 @@ def _views(tokens: list[str]) -> int:
     return views(tokens)
 
 
-OF_RECIPES = {"run": _run, "views": _views}
+def _coverage(tokens: list[str]) -> int:
+    from ssmtl.commands.data import data_coverage
+
+    return data_coverage(tokens)
+
+
+OF_RECIPES = {("run",): _run, ("views",): _views, ("data", "coverage"): _coverage}
 """Commands whose words are a recipe's to understand."""
 
 
@@ -202,9 +233,10 @@ def main(argv: list[str] | None = None) -> None:
     debug = DEBUG in tokens
     tokens = [token for token in tokens if token != DEBUG]
     try:
-        starts_recipe = len(tokens) > 1 and tokens[0] in OF_RECIPES and not tokens[1].startswith("-")
-        if starts_recipe:
-            code = OF_RECIPES[tokens[0]](tokens[1:])
+        words = next((words for words in OF_RECIPES if tuple(tokens[: len(words)]) == words), ())
+        rest = tokens[len(words) :]
+        if words and rest and not rest[0].startswith("-"):
+            code = OF_RECIPES[words](rest)
         else:
             code = app(tokens, exit_on_error=False, print_error=False)
     except (SsmtlError, CycloptsError, ValidationError, OSError) as error:

@@ -1,7 +1,7 @@
 """The loop, written once: a recipe goes in, a run folder comes out.
 
     runs/<recipe>/<time>/
-      recipe.json  run.json  metrics.jsonl  tensorboard/  pictures/  report.html
+      recipe.json  labels.json  run.json  metrics.jsonl  tensorboard/  pictures/  report.html
       checkpoints/{last,best}/{student,teacher}.safetensors, optimizer.pt, manifest.json
 
 Batches, draws and dropout are functions of (seed, step), so weights, optimizer and a step number are all that resuming
@@ -9,6 +9,7 @@ needs: an interrupted run ends with the bits of an uninterrupted one.
 """
 
 import math
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ from ssmtl.failure import save_failure
 from ssmtl.keyed import key
 from ssmtl.loader import OpenSources, open_sources, training_loader
 from ssmtl.logs import RunLog
+from ssmtl.manifest import LABELS, keep_labels
 from ssmtl.recipe import Recipe
 from ssmtl.runs import RunFolder
 from ssmtl.streams import StepSampler
@@ -85,6 +87,9 @@ def train(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fa
         raise RecipeError(f"the number of workers must be at least 0, got {options.workers}.")
     sources = open_sources(recipe)
     StepSampler(sources.groups(), recipe.seed, 0, 0, world=options.devices)  # refuse before other processes start
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        console = Console(stderr=True, quiet=options.quiet)
+        keep_labels(run.path / LABELS, recipe, sources.tables, sources.coverage, resume=resume, console=console)
     fabric = _fabric(options)
     return _Trainer(sources, run, options, fabric, resume=resume).run()
 

@@ -12,9 +12,11 @@ from jaxtyping import Bool
 from torch.utils.data import DataLoader, Dataset
 
 from ssmtl.batch import Batch, Sample
+from ssmtl.budget import Labels
 from ssmtl.datasets.base import Reader, Table
 from ssmtl.datasets.cached import CachedTable
 from ssmtl.errors import SsmtlError
+from ssmtl.manifest import labels_of
 from ssmtl.recipe import Recipe
 from ssmtl.streams import Coverage, Group, Ref, StepSampler
 from ssmtl.task import Target, Task
@@ -41,17 +43,20 @@ def open_sources(recipe: Recipe) -> OpenSources:
     tables = tuple(CachedTable(source.reader.open(), CACHE_BYTES // len(recipe.sources)) for source in recipe.sources)
     starts = tuple(int(n) for n in np.cumsum([0, *(len(table) for table in tables)]))
     served: dict[str, Bool[np.ndarray, " n"]] = {}
-    annotated: dict[str, Bool[np.ndarray, " n"]] = {}
-    visible: dict[str, Bool[np.ndarray, " n"]] = {}
+    found: dict[str, Labels] = {}
     for name, task in recipe.tasks.items():
         serves = [name in source.serves for source in recipe.sources]
         pairs = list(zip(tables, serves, strict=True))
         served[name] = np.concatenate([np.full(len(t), yes) for t, yes in pairs])
-        annotated[name] = np.concatenate([t.annotated(task.annotation) & yes for t, yes in pairs])
-        labels, classes = _labels(recipe, name, task, tables)
-        visible[name] = recipe.budget.visible(name, annotated[name], labels, classes)
+        annotated = np.concatenate([t.annotated(task.annotation) & yes for t, yes in pairs])
+        found[name] = Labels(annotated, *_labels(recipe, name, task, tables))
     names = tuple(source.name for source in recipe.sources)
-    return OpenSources(recipe, tables, Coverage(names, starts, served, visible), annotated)
+    annotated_for = {name: labels.annotated for name, labels in found.items()}
+    if recipe.budget.manifest is None:
+        visible = recipe.budget.visible(found)
+    else:
+        visible = labels_of(recipe.budget.manifest, dict(zip(names, tables, strict=True)), annotated_for)
+    return OpenSources(recipe, tables, Coverage(names, starts, served, visible), annotated_for)
 
 
 def _labels(

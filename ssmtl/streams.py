@@ -7,11 +7,11 @@ is stored, any step can be asked for first, and a resumed run sees the batches t
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Bool, Int64
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch.utils.data import Sampler
 
 from ssmtl.component import Component
@@ -52,10 +52,11 @@ class Coverage:
 
     def labeled(self, rule: str = "any") -> Bool[np.ndarray, " n"]:
         """Return rows labeled for any task, for all tasks that are served, or for the task of that name."""
+        anything: Bool[np.ndarray, " n"] = np.any(np.stack(list(self.visible.values())), axis=0)
         if rule == "any":
-            return np.any(np.stack(list(self.visible.values())), axis=0)
+            return anything
         if rule == "all":
-            return np.all(np.stack([self.visible[t] | ~self.served[t] for t in self.visible]), axis=0)
+            return anything & np.all(np.stack([self.visible[t] | ~self.served[t] for t in self.visible]), axis=0)
         if rule not in self.visible:
             raise RecipeError(f"labeled_if='{rule}' names no task{nearest(rule, [*self.visible, 'any', 'all'])}")
         return self.visible[rule]
@@ -95,6 +96,11 @@ class PerSource(Streams):
     unlabeled_from: tuple[str, ...] | None = None
     unlabeled_includes_labeled: bool = False
 
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        _check_sizes(self.labeled, self.unlabeled)
+        return self
+
     def groups(self, coverage: Coverage) -> tuple[Group, ...]:
         labeled, found = coverage.labeled(), []
         for name in self.unlabeled_from or ():
@@ -124,7 +130,8 @@ class Explicit(Streams):
     """`labeled` rows from the labeled pool and `unlabeled` rows from the rest.
 
     `labeled_if` says what counts as labeled: a label for "any" task, for "all" that are served, or for the task of that
-    name. Rows of the unlabeled pool may carry labels of other tasks; `use_labels` says if these train.
+    name. Rows of the unlabeled pool may carry labels of other tasks; `use_labels` says if these train. With `unlabeled`
+    0 it is the uniform stream of a supervised baseline: labeled rows only, all equally often.
     """
 
     labeled: Size = 8
@@ -132,13 +139,29 @@ class Explicit(Streams):
     labeled_if: str = "any"
     use_labels: bool = True
 
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        _check_sizes(self.labeled, self.unlabeled)
+        return self
+
     def groups(self, coverage: Coverage) -> tuple[Group, ...]:
         mask, found = coverage.labeled(self.labeled_if), []
+        if self.unlabeled and mask.all():
+            raise DataError(
+                f"every image is labeled (labeled_if='{self.labeled_if}'), which leaves none for the {self.unlabeled} "
+                f"unlabeled rows of Explicit; take Explicit(labeled={self.labeled + self.unlabeled}, unlabeled=0) or "
+                f"Implicit(batch={self.labeled + self.unlabeled}), or a label budget that hides some."
+            )
         if self.labeled:
             found.append(_group("labeled", np.flatnonzero(mask), self.labeled, True))
         if self.unlabeled:
             found.append(_group("unlabeled", np.flatnonzero(~mask), self.unlabeled, self.use_labels))
         return tuple(found)
+
+
+def _check_sizes(labeled: int, unlabeled: int) -> None:
+    if not labeled + unlabeled:
+        raise ValueError("labeled and unlabeled are both 0, so that batches would be empty; set one of them above 0")
 
 
 def _group(name: str, pool: Pool, per_step: int, use_labels: bool) -> Group:

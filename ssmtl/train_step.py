@@ -118,9 +118,9 @@ class TrainStep(nn.Module):
         predictions: Mapping[tuple[str, Need], Prediction],
         step: int,
     ) -> tuple[dict[str, Loss], dict[str, Loss]]:
-        terms, logged = {}, {}
+        terms, logged, shown = {}, {}, batch.without_audit()
         for objective in self.recipe.objectives:
-            window = _Window(objective.task, batch, rendered, predictions, step, self.recipe.steps)
+            window = _Window(objective.task, shown, rendered, predictions, step, self.recipe.steps)
             for name, loss in objective.strategy.losses(objective.task, window).items():
                 terms[f"{objective.task.name}/{name}"] = loss
             for name, loss in window.logged.items():

@@ -17,8 +17,8 @@ from ssmtl.errors import RecipeError
 INTERRUPTED = 130
 RUN_PLACE = "SSMTL_RUN_FOLDER"
 EPILOGUE = (
-    "The run folder holds recipe.json, metrics.jsonl, report.html and checkpoints/; ssmtl eval, predict, report and "
-    "compare work on it."
+    "The run folder holds recipe.json, labels.json, metrics.jsonl, report.html and checkpoints/; ssmtl eval, predict, "
+    "report and compare work on it."
 )
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 

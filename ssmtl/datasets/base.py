@@ -1,6 +1,7 @@
 """Readers open folders as tables; a table answers questions about labels without opening an image."""
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import Annotated, Protocol, runtime_checkable
 
 import numpy as np
@@ -33,6 +34,14 @@ class Table(Protocol):
 
     def patients(self) -> tuple[str, ...] | None:
         """Return a group per row that a split must not tear apart (patient, video), or None when unknown."""
+
+
+@runtime_checkable
+class Traceable(Protocol):
+    """Ability of a table: to say what samples are made of, so that two machines can compare them without decoding."""
+
+    def made_of(self, row: int, kind: str) -> tuple[Path | bytes, ...]:
+        """Return the files behind a row's image and its annotation `kind`, as bytes what is no file of its own."""
 
 
 class Reader(Component):

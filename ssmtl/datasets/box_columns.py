@@ -52,6 +52,9 @@ class BoxSource(Protocol):
     def read(self, row: int, image: str) -> SourceBoxes:
         """Return the boxes of a row that is annotated, whose image is `image`."""
 
+    def made_of(self, row: int) -> tuple[Path | bytes, ...]:
+        """Return the files behind a row's boxes, or as bytes what a file shared by many rows says of it."""
+
 
 @dataclass(frozen=True, eq=False)
 class BoxColumns:
@@ -70,6 +73,10 @@ class BoxColumns:
 
     def annotated(self) -> Bool[np.ndarray, " n"]:
         return self.listed
+
+    def made_of(self, row: int) -> tuple[Path | bytes, ...]:
+        part = slice(self.starts[row], self.starts[row + 1])
+        return tuple(column[part].tobytes() for column in (self.xyxy, self.labels, self.crowd))
 
     def read(self, row: int, image: str) -> SourceBoxes:
         part = slice(self.starts[row], self.starts[row + 1])

@@ -121,6 +121,12 @@ class FileTable:
     def labels(self) -> Int32[np.ndarray, " n"] | None:
         return self.columns.labels
 
+    def made_of(self, row: int, kind: str) -> tuple[Path | bytes, ...]:
+        image = self.root / self.name(row)
+        if kind == "label" and self.columns.labels is not None:
+            return image, str(self.columns.labels[row]).encode()
+        return image, *(self.root / str(column[row]) for column in self.columns.masks)
+
     def patients(self) -> tuple[str, ...] | None:
         return None if self.columns.patients is None else tuple(self.columns.patients.tolist())
 

@@ -33,6 +33,9 @@ class BoxFiles:
     def annotated(self) -> Bool[np.ndarray, " n"]:
         return self.paths != ""
 
+    def made_of(self, row: int) -> tuple[Path | bytes, ...]:
+        return (self.root / str(self.paths[row]),)
+
     def read(self, row: int, image: str) -> SourceBoxes:
         return self.parse(self.root / str(self.paths[row]))
 
@@ -83,6 +86,12 @@ class SceneTable:
 
     def labels(self) -> None:
         """Return None: a scene has no single label."""
+
+    def made_of(self, row: int, kind: str) -> tuple[Path | bytes, ...]:
+        image = self.root / self.name(row)
+        if kind == "boxes" and self.boxes is not None:
+            return image, *self.boxes.made_of(row)
+        return (image, self.root / str(self.masks[row])) if self.masks is not None else (image,)
 
     def patients(self) -> tuple[str, ...] | None:
         return None if self.groups is None else tuple(self.groups.tolist())

@@ -42,7 +42,7 @@ class Scene(NamedTuple):
 
 
 class StreetPhantom(Reader):
-    """Street scenes made in memory, seen from a car, each annotated with a mask and with boxes.
+    """Street scenes made in memory, seen from a car, annotated with masks and boxes.
 
     Scene `i` is a pure function of (seed, split, i): it does not depend on `samples`, and `first` moves the window, so
     that two sources can share a split without sharing a scene. The canvas decides only how finely a scene is sampled,
@@ -60,6 +60,8 @@ class StreetPhantom(Reader):
     split: Literal["train", "val", "test"] = "train"
     first: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
     """Index of the first scene within the split."""
+    annotated: bool = True
+    """Whether somebody annotated the scenes; otherwise they are there to be learned from without labels."""
     seed: Annotated[int, Field(ge=0)] = 0
 
     def classes(self, kind: str) -> tuple[str, ...]:
@@ -86,7 +88,7 @@ class StreetTable:
             image=scene.image if self.reader.channels == 3 else _gray(scene.image),
             size=self.reader.canvas,
             source_size=self.reader.canvas,
-            annotations={"mask": scene.mask, "boxes": scene.boxes},
+            annotations={"mask": scene.mask, "boxes": scene.boxes} if self.reader.annotated else {},
         )
 
     def name(self, row: int) -> str:
@@ -94,10 +96,14 @@ class StreetTable:
         return f"{self.reader.split}/{self.reader.seed}-{self._index(row):08d}"
 
     def annotated(self, kind: str) -> Bool[np.ndarray, " n"]:
-        return np.full(len(self), bool(self.reader.classes(kind)))
+        return np.full(len(self), self.reader.annotated and bool(self.reader.classes(kind)))
 
     def labels(self) -> None:
         """Return None: a street has no single label."""
+
+    def made_of(self, row: int, kind: str) -> tuple[bytes, ...]:
+        """Return the name, which a scene is a function of: processors differ in the last bit of its pixels."""
+        return (self.name(row).encode(),)
 
     def patients(self) -> tuple[str, ...]:
         """Return the names of the scenes: every scene is of another street."""

@@ -18,7 +18,7 @@ for words in {commands!r}:
 heavy = {{"torch", "lightning", "kornia", "timm", "matplotlib", "numpy"}} & set(sys.modules)
 assert not heavy, heavy
 """
-COMMANDS = ("run", "eval", "predict", "report", "compare", "list")
+COMMANDS = ("run", "data", "eval", "predict", "report", "compare", "list")
 
 
 def test_help_and_list_do_not_import_torch():

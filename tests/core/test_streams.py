@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from ssmtl.errors import DataError, RecipeError
 from ssmtl.streams import Coverage, Explicit, Group, Implicit, PerSource, StepSampler, draw, permute
@@ -84,6 +85,56 @@ def test_explicit_pools_follow_labeled_if():
     assert Explicit(labeled_if="all").groups(COVERAGE)[0].pool.tolist() == [0, 1, 6, 7, 8]
     with pytest.raises(RecipeError, match="did you mean 'lungs'"):
         Explicit(labeled_if="lung").groups(COVERAGE)
+
+
+PARTIAL = Coverage(  # 8 street images: boxes on rows 0-5, masks on rows 0 and 1, nothing on 6 and 7
+    sources=("street", "extra"),
+    starts=(0, 7, 8),
+    served={"boxes": np.arange(8) < 7, "masks": np.arange(8) < 7},
+    visible={"boxes": np.arange(8) < 6, "masks": np.arange(8) < 2},
+)
+
+
+@pytest.mark.parametrize(
+    ("labeled_if", "labeled", "rest"),
+    [
+        ("any", [0, 1, 2, 3, 4, 5], [6, 7]),
+        ("masks", [0, 1], [2, 3, 4, 5, 6, 7]),  # setting (a): the rest may carry boxes
+        ("all", [0, 1], [2, 3, 4, 5, 6, 7]),  # row 7 serves no task, which is no label
+    ],
+)
+def test_explicit_pools_of_partially_labeled_sets(labeled_if, labeled, rest):
+    one, other = Explicit(labeled_if=labeled_if).groups(PARTIAL)
+    assert (one.pool.tolist(), other.pool.tolist()) == (labeled, rest)
+    assert one.use_labels
+    assert other.use_labels
+
+
+def test_unlabeled_rows_may_be_told_not_to_train():
+    assert not Explicit(labeled_if="masks", use_labels=False).groups(PARTIAL)[1].use_labels
+
+
+@pytest.mark.parametrize(("labeled_if", "pool"), [("any", range(6)), ("boxes", range(6)), ("masks", range(2))])
+def test_explicit_without_unlabeled_rows_is_uniform_over_labeled_ones(labeled_if, pool):
+    sampler = StepSampler(Explicit(labeled=4, unlabeled=0, labeled_if=labeled_if).groups(PARTIAL), 0, 0, 30)
+    drawn = np.bincount([ref.row for refs in sampler for ref in refs], minlength=8)
+    assert np.flatnonzero(drawn).tolist() == list(pool)
+    assert np.ptp(drawn[list(pool)]) == 0  # 120 rows are whole epochs
+    assert all(ref.use_labels for refs in sampler for ref in refs)
+
+
+def test_explicit_with_nothing_unlabeled_names_the_uniform_stream():
+    full = Coverage(PARTIAL.sources, PARTIAL.starts, PARTIAL.served, dict.fromkeys(PARTIAL.visible, np.ones(8, bool)))
+    with pytest.raises(DataError, match=r"every image is labeled \(labeled_if='any'\).*labeled=12, unlabeled=0"):
+        Explicit(labeled=4, unlabeled=8).groups(full)
+    (group,) = Explicit(labeled=12, unlabeled=0).groups(full)
+    assert len(group.pool) == 8
+
+
+@pytest.mark.parametrize("streams", [Explicit, PerSource])
+def test_streams_that_draw_nothing_are_refused(streams):
+    with pytest.raises(ValidationError, match="both 0"):
+        streams(labeled=0, unlabeled=0)
 
 
 def test_implicit_draws_from_everything():
