@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ssmtl.budget import LabelBudget as LabelBudget
     from ssmtl.component import Component as Component
+    from ssmtl.models.deeplab import DeepLabV3Plus as DeepLabV3Plus
     from ssmtl.models.heads import LinearHead as LinearHead
     from ssmtl.models.heads import SmpUnetDecoder as SmpUnetDecoder
     from ssmtl.models.multimix_unet import MultiMixDecoder as MultiMixDecoder
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "budget": ("LabelBudget",),
     "component": ("Component",),
+    "models.deeplab": ("DeepLabV3Plus",),
     "models.heads": ("LinearHead", "SmpUnetDecoder"),
     "models.multimix_unet": ("MultiMixDecoder", "MultiMixEncoder"),
     "models.multitask": ("Model",),

@@ -9,7 +9,8 @@ from typing import NamedTuple, TypeAlias
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
-Color: TypeAlias = tuple[int, int, int]
+from ssmtl.palette import Color
+
 Picture: TypeAlias = Image.Image
 
 PAPER: Color = (255, 255, 255)
@@ -115,10 +116,12 @@ def corner(picture: Picture, words: str) -> Picture:
     return copy
 
 
-def dashed(pen: ImageDraw.ImageDraw, box: tuple[float, float, float, float], color: Color, width: int) -> None:
-    """Draw a dashed rectangle with corners (left, top, right, bottom), both included."""
+def dashed(
+    pen: ImageDraw.ImageDraw, box: tuple[float, float, float, float], color: Color, width: int, *, unit: int = 1
+) -> None:
+    """Draw a rectangle of dashes of 5 x `unit` pixels with corners (left, top, right, bottom), both included."""
     left, top, right, bottom = box
-    dash, period = 5, 9
+    dash, period = 5 * unit, 9 * unit
     for start in range(round(left), round(right) + 1, period):
         end = min(start + dash, right)
         pen.line((start, top, end, top), fill=color, width=width)

@@ -12,16 +12,22 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from ssmtl.datasets.cached import CachedTable
-from ssmtl.errors import DataError
+from ssmtl.errors import DataError, RecipeError
 from ssmtl.loader import CACHE_BYTES, Evaluated, batch_loader, delivered, targets_of
 from ssmtl.models.multitask import MultiTaskModel
 from ssmtl.models.saliency_bridge import saliency
-from ssmtl.pictures import heat, save_png, to_rgb
+from ssmtl.palette import Colors
+from ssmtl.pictures import at_most, enlarged, heat, recipe_colors, save_png, to_rgb, zoom_of
 from ssmtl.recipe import Recipe, Split
-from ssmtl.task import Target, Task
+from ssmtl.task import Croppable, Prediction, Target, Task
+from ssmtl.tiling import in_tiles
+from ssmtl.views.geometry import Geometry
 
 ROWS = 16
-PICTURE_SIDE = 256
+PIXELS = ROWS * 512 * 512
+"""Most images, and about as many pixels, that are scored at once."""
+LARGEST = 1600
+"""Longest side in pixels of a picture that is written."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class SplitLoader:
     def __init__(self, recipe: Recipe, split: Split, *, rank: int = 0, world: int = 1, workers: int = 0) -> None:
         self.split = split
         self.tasks: dict[str, Task] = {name: recipe.tasks[name] for name in split.tasks}
+        self.colors = recipe_colors(recipe)
         table = CachedTable(split.reader.open(), CACHE_BYTES // 4)
         for name, task in self.tasks.items():
             if not table.annotated(task.annotation).any():
@@ -48,7 +55,8 @@ class SplitLoader:
                 )
         self.table = table
         mine = range(rank, len(table), world)
-        batches = [mine[first : first + ROWS] for first in range(0, len(mine), ROWS)]
+        rows = max(1, min(ROWS, PIXELS // math.prod(split.reader.canvas)))
+        batches = [mine[first : first + rows] for first in range(0, len(mine), rows)]
         self.loader = batch_loader(Evaluated(table), self._collate, batches, workers=workers, persistent=True)
 
     def __iter__(self) -> Iterator[EvaluationBatch]:
@@ -73,7 +81,7 @@ def evaluate(model: MultiTaskModel, data: SplitLoader, device: torch.device) -> 
     model.eval()
     try:
         for batch in data:
-            outputs = predict(model, batch.images.to(device), tuple(data.tasks))
+            outputs = predict(model, batch.images.to(device), tuple(data.tasks), data.split.tile)
             for name, collection in metrics.items():
                 target = tree_map(lambda part: part.to(device), batch.targets[name])
                 collection.update(outputs[name], target)
@@ -86,11 +94,28 @@ def evaluate(model: MultiTaskModel, data: SplitLoader, device: torch.device) -> 
     }
 
 
-def predict(model: MultiTaskModel, images: UInt8[Tensor, "n c H W"], tasks: tuple[str, ...]) -> dict[str, Any]:
-    """Return every named task's predictions for images as they are, in float32."""
-    with torch.autocast(images.device.type, enabled=False):
-        rows = torch.arange(len(images))
-        return model(images.float() / 255.0, dict.fromkeys(tasks, rows))
+def predict(
+    model: MultiTaskModel, images: UInt8[Tensor, "n c H W"], tasks: tuple[str, ...], tile: tuple[int, int] | None = None
+) -> dict[str, Any]:
+    """Return every named task's predictions for images as they are, in float32.
+
+    `tile` is the (height, width) in pixels that are predicted at a time, see `in_tiles`; None for whole images. Raises
+    RecipeError when a GPU has too little memory for them, and for a task that can't be predicted in tiles.
+    """
+
+    def run(part: UInt8[Tensor, "n c h w"]) -> dict[str, Any]:
+        return model(part.float() / 255.0, dict.fromkeys(tasks, torch.arange(len(part))))
+
+    try:
+        with torch.autocast(images.device.type, enabled=False):
+            return run(images) if tile is None else in_tiles(run, images, tile, stride=model.encoder.spec.strides[-1])
+    except torch.OutOfMemoryError as error:
+        height, width = tile or images.shape[-2:]
+        raise RecipeError(
+            f"{images.device} has too little memory to predict {len(images)} image(s) at a time, {height} x {width} "
+            f"pixels of each; let the split predict {'smaller tiles' if tile else 'tiles'}, such as "
+            f"tile=({height // 2}, {width // 2}), or give its reader a smaller canvas."
+        ) from error
 
 
 def geometric_mean(recipe: Recipe, values: dict[str, float]) -> float:
@@ -104,30 +129,50 @@ def draw_pictures(
     model: MultiTaskModel, data: SplitLoader, device: torch.device, folder: Path, count: int = 4
 ) -> list[Path]:
     """Write predictions beside references, and saliency maps of classifiers, of evenly spaced samples of a split."""
-    rows = torch.linspace(0, len(data.table) - 1, min(count, len(data.table))).long().tolist()
-    batch = data._collate([data.table[row] for row in rows])
     model.eval()
-    with torch.no_grad():
-        outputs = predict(model, batch.images.to(device), tuple(data.tasks))
     written = []
-    for name, task in data.tasks.items():
-        for index, row in enumerate(rows):
-            target = tree_map(lambda part, i=index: _enlarged(part[i]), batch.targets[name])
-            pred = tree_map(lambda part, i=index: part[i].cpu(), outputs[name])
-            picture = task.draw(to_rgb(_enlarged(batch.images[index])), target, pred)
-            written.append(save_png(picture, folder / f"{data.split.name}--{name}--{row:05d}.png"))
-        if task.annotation == "label":
-            maps = _saliency(model, batch.images.to(device), name).cpu()
-            for index, row in enumerate(rows):
-                picture = heat(to_rgb(_enlarged(batch.images[index])), _enlarged(maps[index]))
-                written.append(save_png(picture, folder / f"{data.split.name}--{name} saliency--{row:05d}.png"))
+    for row in torch.linspace(0, len(data.table) - 1, min(count, len(data.table))).long().tolist():
+        sample = data.table[row]
+        batch = data._collate([sample])
+        images = batch.images.to(device)
+        with torch.no_grad():
+            outputs = predict(model, images, tuple(data.tasks), data.split.tile)
+        for name, task in data.tasks.items():
+            pred = tree_map(Tensor.cpu, outputs[name])
+            pictures = {name: draw_row(task, batch.images[0], batch.targets[name], pred, sample.size, data.colors)}
+            if task.annotation == "label":
+                level = enlarged(_saliency(model, images, name).cpu()[0], sample.size)
+                pictures[f"{name} saliency"] = heat(enlarged(to_rgb(batch.images[0]), sample.size), level)
+            for title, picture in pictures.items():
+                place = folder / f"{data.split.name}--{title}--{row:05d}.png"
+                written.append(save_png(at_most(picture, LARGEST), place))
     return written
 
 
-def _enlarged(part: Tensor) -> Tensor:
-    """Repeat the pixels of a small image or map, so that outlines and letters on it stay thin."""
-    zoom = max(1, PICTURE_SIDE // max(part.shape[-2:])) if part.ndim >= 2 else 1
-    return part.repeat_interleave(zoom, -2).repeat_interleave(zoom, -1) if zoom > 1 else part
+def draw_row(
+    task: Task,
+    image: UInt8[Tensor, "c H W"],
+    target: Target,
+    pred: Prediction,
+    size: tuple[int, int],
+    colors: Colors,
+) -> UInt8[Tensor, "3 _ _"]:
+    """Draw one image, with target and prediction as batches of one row, small ones enlarged by a whole factor.
+
+    `size` is the (height, width) of the canvas that shows the image; the rest of it is left out.
+    """
+    zoom = zoom_of(size)
+    half = (zoom - 1) / 2  # the first pixel's center lands in the middle of the zoom x zoom pixels that it becomes
+    matrix = torch.tensor([[[zoom, 0, half], [0, zoom, half], [0, 0, 1]]], dtype=torch.float64)
+    target = task.warp(target, Geometry(matrix, (zoom * size[0], zoom * size[1])))
+    pred = cropped(task, pred, size)
+    target, pred = (tree_map(lambda part: part[0], of) for of in (target, pred))
+    return task.draw(enlarged(to_rgb(image), size), target, pred, colors)
+
+
+def cropped(task: Task, pred: Prediction, size: tuple[int, int]) -> Prediction:
+    """Return what is predicted for the top left (height, width) pixels, of tasks whose predictions have places."""
+    return task.crop(pred, size) if isinstance(task, Croppable) else pred
 
 
 def _saliency(model: MultiTaskModel, images: UInt8[Tensor, "n c h w"], task: str) -> Float[Tensor, "n 1 h w"]:

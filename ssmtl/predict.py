@@ -1,38 +1,39 @@
-"""Images in, files out: classes as a CSV row, masks and overlays as PNG files in the size of the source image."""
+"""Images in, files out: CSV rows of classes and boxes, masks and overlays as PNG files in the size of the image."""
 
 import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-import torch
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
-from torch.utils._pytree import tree_map
 
-from ssmtl.datasets.base import Reader
-from ssmtl.datasets.canvas import place_image, shown_size
+from ssmtl.answers import BOX_COLUMNS, Row, answer_image
+from ssmtl.blocks import Key, legend
 from ssmtl.datasets.decode import SUFFIXES, decode_image
-from ssmtl.datasets.files import FileReader
 from ssmtl.errors import DataError
-from ssmtl.evaluate import predict
-from ssmtl.models.multitask import MultiTaskModel
-from ssmtl.pictures import save_png, to_rgb
+from ssmtl.palette import PLACED, Colors
+from ssmtl.pictures import recipe_colors, save_png, to_tensor
 from ssmtl.recipe import Recipe
 from ssmtl.runs import RunFolder
+from ssmtl.task import Classified
 
+LEGEND_WIDTH = 400
 Checkpoint = Literal["last", "best"] | None
 Weights = Literal["student", "teacher"] | None
 
 
 def predict_files(run: Path, paths: Sequence[Path], out: Path, checkpoint: Checkpoint, weights: Weights) -> int:
-    """Write `predictions.csv`, `masks/` and `overlays/` for image files or folders of them; return the exit code.
+    """Write what a run says of image files or folders of them; return the exit code.
 
-    A row of the CSV names the file, the stem of its pictures ("output"), and per task its answer with probabilities, or
-    the share of its area that is foreground. Masks hold 0 and 255, or class indices where a task has several.
+    - `predictions.csv`, a row per image: its file, the stem of its pictures ("output"), and per task the class with all
+      probabilities, the share of the area that is foreground or that each of several classes has, or how many objects
+      of each class have a score of at least 0.5;
+    - `boxes.csv`, of tasks that find boxes: a row per box with its class, score and pixel edges in the source image,
+      down to the smallest score that the task keeps;
+    - `masks/` with 0 and 255, or class indices where a task has several; `overlays/` in the colors of `legend.png`.
+
     An image that can't be read is reported and skipped; the exit code is 2 then, with all others written.
     """
     files = list(_images(paths))
@@ -41,7 +42,8 @@ def predict_files(run: Path, paths: Sequence[Path], out: Path, checkpoint: Check
     model, recipe, state = folder.model(checkpoint or recipe.select, weights or recipe.evaluate)
     console = Console(stderr=True)
     console.print(f"weights of step {state['step']} from {state['folder']}", highlight=False, soft_wrap=True)
-    rows: list[dict[str, Any]] = []
+    rows, boxes = [], []
+    colors = recipe_colors(recipe)
     failed = 0
     for path, stem in track(list(zip(files, _stems(files), strict=True)), description="predicting", console=console):
         try:
@@ -50,8 +52,15 @@ def predict_files(run: Path, paths: Sequence[Path], out: Path, checkpoint: Check
             console.print(f"skipped: {error}", highlight=False, soft_wrap=True, markup=False)
             failed += 1
             continue
-        rows.append({"file": str(path), "output": stem, **_predict_one(model, recipe, image, out, stem)})
-    _write_csv(out / "predictions.csv", rows)
+        place = {"file": str(path), "output": stem}
+        answers = answer_image(model, recipe, image, out, stem, colors)
+        rows.append(place | answers.columns)
+        boxes += [place | box for box in answers.boxes]
+    if rows:
+        _write_csv(out / "predictions.csv", list(rows[0]), rows)
+        _write_legend(recipe, colors, out / "overlays" / "legend.png")
+        if any(task.annotation == "boxes" for task in recipe.tasks.values()):
+            _write_csv(out / "boxes.csv", ["file", "output", *BOX_COLUMNS], boxes)
     console.print(f"{len(rows)} of {len(files)} images: {out}", highlight=False, soft_wrap=True)
     return 2 if failed else 0
 
@@ -87,43 +96,18 @@ def _stems(files: Sequence[Path]) -> list[str]:
     return stems
 
 
-def _predict_one(model: MultiTaskModel, recipe: Recipe, image: Image.Image, out: Path, stem: str) -> dict[str, Any]:
-    reader = recipe.sources[0].reader
-    placed = place_image(image, reader.canvas, reader.channels, _shown(reader, image))
-    with torch.no_grad():
-        outputs = predict(model, torch.from_numpy(placed)[None], tuple(recipe.tasks))
-    source = to_rgb(torch.from_numpy(np.atleast_3d(np.asarray(image)).transpose(2, 0, 1).copy()))
-    row: dict[str, Any] = {}
-    size, (height, width) = (image.height, image.width), _shown(reader, image)
-    for name, task in recipe.tasks.items():
-        if task.annotation == "mask":
-            outputs[name] = tree_map(lambda part: part[..., :height, :width], outputs[name])
-        (answer,) = task.decode(outputs[name], [size])
-        if task.annotation == "mask":
-            mask = torch.from_numpy(answer)
-            visible = 255 if len(getattr(task, "classes", ())) == 1 else 1  # class indices where there are several
-            save_png((mask * visible)[None], out / "masks" / f"{stem}--{name}.png")
-            row[f"{name}_area"] = f"{float((mask > 0).float().mean()):.4f}"
-            nothing = tree_map(lambda part: part[0], task.collate([None], size))
-            overlay = task.draw(source, nothing, tree_map(lambda part: part[0], outputs[name]))
-            save_png(overlay, out / "overlays" / f"{stem}--{name}.png")
-        else:
-            row |= {name: answer.name, f"{name}_probability": f"{answer.probability:.4f}"}
-            row |= {f"{name}_{label}": f"{value:.4f}" for label, value in answer.probabilities.items()}
-    return row
+def _write_legend(recipe: Recipe, colors: Colors, path: Path) -> None:
+    """Write the colors of overlays; outlines of a single class have none."""
+    tasks = [task for task in recipe.tasks.values() if task.annotation in PLACED and isinstance(task, Classified)]
+    names = [name for task in tasks if task.annotation == "boxes" or len(task.classes) > 1 for name in task.classes]
+    keys = [Key(name, colors[name]) for name in dict.fromkeys(names) if name in colors]
+    if keys:
+        save_png(to_tensor(legend(keys, LEGEND_WIDTH)), path)
 
 
-def _shown(reader: Reader, image: Image.Image) -> tuple[int, int]:
-    """Return the part of the canvas that the image fills: as in training."""
-    fit = reader.fit if isinstance(reader, FileReader) else "stretch"
-    return shown_size((image.height, image.width), reader.canvas, fit)
-
-
-def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        return
+def _write_csv(path: Path, columns: list[str], rows: list[Row]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+        writer = csv.DictWriter(stream, fieldnames=columns)
         writer.writeheader()
         writer.writerows(rows)

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from ssmtl.budget import LabelBudget
 from ssmtl.component import Component, mistakes, plugins
-from ssmtl.datasets.base import Reader
+from ssmtl.datasets.base import Reader, Side
 from ssmtl.errors import CheckpointError, RecipeError, nearest
 from ssmtl.models.multitask import Model
 from ssmtl.objective import Objective
@@ -59,11 +59,16 @@ class Source(Component):
 
 
 class Split(Component):
-    """Images for evaluation: a reader and the tasks that are scored on it, all labels visible."""
+    """Images for evaluation: a reader and the tasks that are scored on it, all labels visible.
+
+    `tile` is the (height, width) that is predicted at a time where memory is too short for whole images; only tasks
+    whose predictions are one map can be put together of tiles (see `ssmtl.tiling`).
+    """
 
     name: Name = Field(kw_only=False)
     reader: Reader = Field(kw_only=False)
     tasks: tuple[str, ...]
+    tile: tuple[Side, Side] | None = None
 
 
 class Published(Component):

@@ -18,6 +18,7 @@ from torchmetrics import MetricCollection
 
 from ssmtl.component import Component
 from ssmtl.errors import DataError
+from ssmtl.palette import Colors
 from ssmtl.views.geometry import Geometry
 
 IGNORE_INDEX = 255
@@ -139,8 +140,15 @@ class Task(Component):
         """Return one answer per row in source pixels: `sizes` are the (height, width) of the source images."""
 
     @abstractmethod
-    def draw(self, image: UInt8[Tensor, "3 h w"], target: Target, pred: Prediction | None) -> UInt8[Tensor, "3 h w"]:
-        """Return a picture of one row: the reference (green) and the prediction (red) over the image."""
+    def draw(
+        self, image: UInt8[Tensor, "3 h w"], target: Target, pred: Prediction | None, colors: Colors | None = None
+    ) -> UInt8[Tensor, "3 _ _"]:
+        """Return a picture of one row: the reference and the prediction over the image, or beside each other.
+
+        The target belongs to the pixels of `image`, the prediction to an image of any size that shows the same. With
+        only one of the two, or neither, the picture has the size of the image. `colors` are those of classes by name,
+        for pictures that go together; None: the task's own.
+        """
 
     @abstractmethod
     def fake_batch(
@@ -174,3 +182,20 @@ class Matchable(Protocol):
 
     def divergence(self, labeled: Prediction, unlabeled: Prediction, *, form: str, detach_target: bool) -> Loss:
         """Return KL(labeled || unlabeled) in one of the forms that `divergence_forms` names, a row per pair."""
+
+
+@runtime_checkable
+class Classified(Protocol):
+    """Ability: what predictions tell apart has names."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the names, in the order of the prediction's outputs."""
+
+
+@runtime_checkable
+class Croppable(Protocol):
+    """Ability: predictions belong to places, so that those about a part of the canvas can be had alone."""
+
+    def crop(self, pred: Prediction, size: tuple[int, int]) -> Prediction:
+        """Return what is predicted for the top left (height, width) pixels: where a padded canvas shows its image."""

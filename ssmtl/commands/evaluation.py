@@ -21,6 +21,7 @@ def evaluate_run(
     checkpoint: Literal["last", "best"] | None,
     weights: Literal["student", "teacher"] | None,
     data: Path | None,
+    tile: tuple[int, int] | None = None,
 ) -> int:
     """Score a checkpoint on the recipe's test splits, print the table and write `evaluation.json`."""
     folder = RunFolder(run)
@@ -36,7 +37,8 @@ def evaluate_run(
     for column in ("split", "metric", "value"):
         table.add_column(column)
     for split in recipe.test:
-        scores[split.name] = evaluate(model, SplitLoader(recipe, split), device)
+        shown = split if tile is None else split.replace(tile=tile)
+        scores[split.name] = evaluate(model, SplitLoader(recipe, shown), device)
         for name, value in scores[split.name].items():
             table.add_row(split.name, name, f"{value:.4f}")
     Console().print(table)

@@ -13,19 +13,23 @@ from ssmtl.errors import RecipeError, nearest
 from ssmtl.models.base import Encoder, EncoderModule
 from ssmtl.task import FeatureSpec
 
+DILATED = (8, 16)
+"""Output strides that timm is asked for: those of its models that end at 32 anyway often don't know the option."""
+
 
 class TimmEncoder(Encoder):
     """The feature pyramid of a timm model, such as "resnet18" or "convnext_atto".
 
     `pretrained=True` downloads the weights that timm names; nothing else uses the network. `weights` is a file
     (.safetensors, or .pth read without pickle) in the form of timm's own. Either is adapted to the number of channels.
-    `output_stride` keeps the coarsest levels finer by dilation, where the model can; None leaves the model's own.
+    `output_stride` keeps the coarsest levels finer by dilation, where the model can, and as much in every block of a
+    level (no multi-grid); 32 is what most models have, and None leaves the model's own.
     """
 
     name: str = Field(kw_only=False)
     pretrained: bool = False
     weights: Path | None = None
-    output_stride: Literal[8, 16] | None = None
+    output_stride: Literal[8, 16, 32] | None = None
 
     @model_validator(mode="after")
     def _one_origin_of_weights(self) -> "TimmEncoder":
@@ -55,7 +59,7 @@ class TimmEncoder(Encoder):
     def _create(self, channels: int, **options: Any) -> nn.Module:
         import timm
 
-        if self.output_stride:
+        if self.output_stride in DILATED:
             options["output_stride"] = self.output_stride
         try:
             module: nn.Module = timm.create_model(self.name, features_only=True, in_chans=channels, **options)
@@ -66,6 +70,13 @@ class TimmEncoder(Encoder):
                 f"timm could not build '{self.name}'{wanted} as an encoder for {channels} channel(s){source}: "
                 f"{type(error).__name__} {error}; choose another model, or change these options."
             ) from error
+        info: Any = module.feature_info
+        coarsest = info.reduction()[-1]
+        if self.output_stride not in (None, coarsest):
+            raise RecipeError(
+                f"'{self.name}' has features down to stride {coarsest}, not {self.output_stride}; "
+                "leave out output_stride, or choose another model."
+            )
         return module
 
     def _check_loaded(self, fresh: nn.Module, loaded: nn.Module) -> None:

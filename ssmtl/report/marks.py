@@ -1,43 +1,32 @@
 """Annotations over pictures: regions, boxes, labels, and which pixels count."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Bool, UInt8
-from matplotlib import colormaps
 from PIL import Image, ImageDraw
 from skimage.segmentation import find_boundaries
 from torch import Tensor
 
+from ssmtl.blocks import Key, Picture, corner, dashed
 from ssmtl.datasets.base import Reader
+from ssmtl.palette import IGNORED, Color, Colors, ink_on
 from ssmtl.pictures import to_rgb
-from ssmtl.report.blocks import Color, Key, Picture, corner, dashed
 from ssmtl.report.seen import COUNTS, CUTOUT, EMPTY, UNSEEN, VOID, Marks
 from ssmtl.task import IGNORE_INDEX, BoxList
 
 CELL = 320
 """Longest side of a picture in a cell, in pixels; smaller images are enlarged by a whole factor."""
-BACKGROUND = "background"
-IGNORED = Key("ignored in masks", (100, 100, 100))
+VOIDED = Key("ignored in masks", IGNORED)
 FATES = {
     COUNTS: Key("target counts", (110, 220, 30)),
-    VOID: IGNORED,
+    VOID: VOIDED,
     CUTOUT: Key("ignored: blanked", (45, 45, 45)),
     EMPTY: Key("ignored: no pixel of the image is there", (155, 155, 155)),
     UNSEEN: Key("ignored: the weak view doesn't show it", (210, 210, 210)),
 }
 CUT = Key("box cut off by the weak view's border: as a pseudo-label, it is dropped", (20, 20, 20), dashed=True)
-
-
-def colors_of(readers: Iterable[Reader]) -> dict[str, Color]:
-    """Return a color per class of masks and boxes, the same for a class of the same name."""
-    masks = [name for reader in readers for name in reader.classes("mask") if name.casefold() != BACKGROUND]
-    names = [*masks, *(name for reader in readers for name in reader.classes("boxes"))]
-    places = [place for place in (*range(0, 20, 2), *range(1, 20, 2)) if place not in (14, 15)]  # those two are gray
-    tones = [colormaps["tab20"](place) for place in places]
-    levels = {name: tones[index % len(tones)] for index, name in enumerate(dict.fromkeys(names))}
-    return {name: (round(255 * r), round(255 * g), round(255 * b)) for name, (r, g, b, _) in levels.items()}
 
 
 def scale_of(size: tuple[int, int]) -> float:
@@ -54,7 +43,7 @@ def plain(image: UInt8[Tensor, "c h w"]) -> Picture:
     return Image.fromarray(pixels).resize(size, Image.Resampling.BOX if smaller else Image.Resampling.NEAREST)
 
 
-def marked(image: UInt8[Tensor, "c h w"], marks: Marks, reader: Reader, colors: dict[str, Color]) -> Picture:
+def marked(image: UInt8[Tensor, "c h w"], marks: Marks, reader: Reader, colors: Colors) -> Picture:
     """Return an image in a cell with its annotations over it."""
     picture, scale = plain(image), scale_of((image.shape[1], image.shape[2]))
     if marks.mask is not None:
@@ -76,14 +65,12 @@ def counted(image: UInt8[Tensor, "c h w"], fate: UInt8[np.ndarray, "h w"]) -> Pi
     return corner(picture, f"{100 * (fate == COUNTS).mean():.0f} % counts")
 
 
-def _with_mask(
-    picture: Picture, mask: UInt8[np.ndarray, "h w"], names: Sequence[str], colors: dict[str, Color]
-) -> Picture:
+def _with_mask(picture: Picture, mask: UInt8[np.ndarray, "h w"], names: Sequence[str], colors: Colors) -> Picture:
     regions = _enlarged(mask, picture)
-    shown = [(index, name) for index, name in enumerate(names) if name.casefold() != BACKGROUND]
+    shown = [(index, name) for index, name in enumerate(names) if name in colors]
     for index, name in shown:
         picture = _tinted(picture, regions == index, colors[name], 0.4)
-    picture = _tinted(picture, regions == IGNORE_INDEX, IGNORED.color, 0.85)
+    picture = _tinted(picture, regions == IGNORE_INDEX, IGNORED, 0.85)
     edges = find_boundaries(regions, mode="inner")  # type: ignore[no-untyped-call]
     for index, name in shown:
         picture = _tinted(picture, edges & (regions == index), colors[name], 1.0)
@@ -91,7 +78,7 @@ def _with_mask(
 
 
 def _with_boxes(
-    picture: Picture, boxes: BoxList, scale: float, names: Sequence[str], colors: dict[str, Color], *, cut: bool
+    picture: Picture, boxes: BoxList, scale: float, names: Sequence[str], colors: Colors, *, cut: bool
 ) -> Picture:
     """Draw frames that lie on the outermost pixels of what is inside; a crowd's is crossed out."""
     copy = picture.copy()
@@ -99,7 +86,7 @@ def _with_boxes(
     for (left, top, right, bottom), label, crowd in zip(boxes.xyxy * scale, boxes.labels, boxes.crowd, strict=True):
         frame = (float(left), float(top), max(float(right) - 1, float(left)), max(float(bottom) - 1, float(top)))
         color = colors[names[label]]
-        pen.rectangle((frame[0] - 1, frame[1] - 1, frame[2] + 1, frame[3] + 1), outline=(0, 0, 0), width=1)
+        pen.rectangle((frame[0] - 1, frame[1] - 1, frame[2] + 1, frame[3] + 1), outline=ink_on(color), width=1)
         if cut:
             dashed(pen, frame, color, 2)
             continue

@@ -13,7 +13,9 @@ NAME = re.compile(r"^(?P<split>.+?)--(?P<task>.+)--(?P<number>\d+)$")
 SALIENCY = "saliency"
 """Last word of the task part of a saliency map's file name."""
 MOST = 12
-LONGEST_SIDE = 512
+LONGEST_SIDE = 1024
+WIDE = 512
+"""Width in pixels above which pictures need room for more than one panel."""
 
 
 class Picture(NamedTuple):
@@ -36,6 +38,11 @@ class Gallery:
     pictures: tuple[Picture, ...]
     left_out: int = 0
 
+    @property
+    def wide(self) -> bool:
+        """Tell if pictures show several panels."""
+        return any(picture.width > WIDE for picture in self.pictures)
+
 
 def read_galleries(folder: Path) -> tuple[list[Gallery], list[str]]:
     """Return the galleries of `<split>--<task>--<number>.png` files, and what is missing or damaged in sentences."""
@@ -53,7 +60,7 @@ def read_galleries(folder: Path) -> tuple[list[Gallery], list[str]]:
     for (split, task), files in found.items():
         pictures = []
         saliency = task.rpartition(" ")[2] == SALIENCY
-        shows = " map" if saliency else ": reference in green, prediction in red"
+        shows = " map" if saliency else ": reference and prediction"
         for number, path in files[:MOST]:
             try:
                 pictures.append(_read(path, alt=f"{split}, image {number}, {task}{shows}", number=number))

@@ -7,12 +7,14 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ssmtl.blocks import FAINT, HEADING, PAPER, TITLE, Key, Picture, beside, legend, stack, text
 from ssmtl.datasets.base import Reader
 from ssmtl.errors import RecipeError
 from ssmtl.loader import open_sources
+from ssmtl.palette import PLACED, Colors
+from ssmtl.pictures import recipe_colors
 from ssmtl.recipe import Recipe, Source
-from ssmtl.report.blocks import FAINT, HEADING, PAPER, TITLE, Color, Key, Picture, beside, legend, stack, text
-from ssmtl.report.marks import CUT, FATES, IGNORED, colors_of, counted, marked, plain
+from ssmtl.report.marks import CUT, FATES, VOIDED, counted, marked, plain
 from ssmtl.report.seen import Seen, look
 from ssmtl.report.view_words import policy_words
 from ssmtl.views.geometry import STRONG, WEAK
@@ -23,8 +25,6 @@ NARROWEST, SHEET = 150, 800
 MOST = 100
 """Largest number of rows: a JPEG picture can't be higher than 65535 pixels."""
 NONE = "none: no strategy reads it for this image, so labels are shown in the weak view"
-DENSE = ("mask", "boxes")
-"""Kinds of annotations that belong to places in the image."""
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 COLUMNS = (
@@ -57,7 +57,7 @@ def draw_sheet(recipe: Recipe, *, step: int = 0, rows: int = 6) -> Picture:
         raise RecipeError(f"a sheet can't have {rows} rows; ask for --rows 1 to {MOST}.")
     found, batch = look(open_sources(recipe), step, rows)
     with_strong = STRONG.policy in recipe.used_views()
-    colors = colors_of(seen.source.reader for seen in found)
+    colors = recipe_colors(recipe)
     body = [_cells(seen, colors, with_strong=with_strong) for seen in found]
     widths = [max(NARROWEST, *(cell.width for cell in column)) for column in zip(*body, strict=True)]
     width = max(SHEET, sum(widths) + GAP * (len(widths) - 1))
@@ -89,7 +89,7 @@ def save_sheet(sheet: Picture, path: Path) -> None:
     sheet.save(path, FORMATS[path.suffix.lower()], optimize=True, quality=92)
 
 
-def _cells(seen: Seen, colors: dict[str, Color], *, with_strong: bool) -> list[Picture]:
+def _cells(seen: Seen, colors: Colors, *, with_strong: bool) -> list[Picture]:
     """Return a row's pictures, with a note in the place of one that makes no sense."""
     reader, last = seen.source.reader, seen.weak if seen.strong is None else seen.strong
     strong = _note(NONE) if seen.strong is None else plain(seen.strong)
@@ -103,7 +103,7 @@ def _cells(seen: Seen, colors: dict[str, Color], *, with_strong: bool) -> list[P
 
 
 def _is_dense(reader: Reader) -> bool:
-    return any(reader.classes(kind) for kind in DENSE)
+    return any(reader.classes(kind) for kind in PLACED)
 
 
 def _note(words: str) -> Picture:
@@ -142,12 +142,13 @@ def _reads_strong(recipe: Recipe, source: Source) -> bool:
     return any(need.view.policy == STRONG.policy for strategy in strategies for need in strategy.needs())
 
 
-def _keys(found: Sequence[Seen], colors: dict[str, Color]) -> list[Key]:
+def _keys(found: Sequence[Seen], colors: Colors) -> list[Key]:
     """Return the legend of what can be seen on a sheet."""
-    readers = {seen.source.name: seen.source.reader for seen in found}.values()
-    keys = [Key(name, color) for name, color in colors.items()]
+    readers = list({seen.source.name: seen.source.reader for seen in found}.values())
+    names = [name for reader in readers for kind in PLACED for name in reader.classes(kind) if name in colors]
+    keys = [Key(name, colors[name]) for name in dict.fromkeys(names)]
     if any(reader.classes("mask") for reader in readers):
-        keys.append(IGNORED)
+        keys.append(VOIDED)
     if any(seen.moved.cut is not None and len(seen.moved.cut) for seen in found):
         keys.append(CUT)
     fates = {fate for seen in found if _is_dense(seen.source.reader) for fate in np.unique(seen.fate).tolist()}

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from statistics import fmean, pstdev
 from typing import Any, NamedTuple
 
 from rich.table import Table
@@ -17,7 +19,19 @@ COLLECTION = ("kind", "root", "hospital")
 """Fields of a reader that say which collection of images it reads, as opposed to which part of it."""
 
 ELSEWHERE = "published, on other data"
-ABBREVIATIONS = {"auc": "AUC", "dice": "Dice", "f1": "F1", "iou": "IoU", "jaccard": "Jaccard", "ssim": "SSIM"}
+ABBREVIATIONS = {
+    "ap": "AP",
+    "auc": "AUC",
+    "dice": "Dice",
+    "f1": "F1",
+    "iou": "IoU",
+    "jaccard": "Jaccard",
+    "map": "mAP",
+    "miou": "mIoU",
+    "ssim": "SSIM",
+}
+OF_CLASSES = ("ap", "iou")
+"""What metrics of one class start with, before the class's name."""
 
 
 class Line(NamedTuple):
@@ -34,13 +48,15 @@ class Line(NamedTuple):
 class SplitTable:
     """The metrics of one split. `columns` name whose weights were scored, `source` the published row, if any.
 
-    `warnings` must be read before comparing anything; `footnotes` are numbered from 1.
+    `spread` says what stands after its ±. `warnings` must be read before comparing anything; `footnotes` are numbered
+    from 1.
     """
 
     split: str
     columns: tuple[str, ...]
     lines: tuple[Line, ...]
     source: str = ""
+    spread: str = ""
     published_title: str = "published"
     warnings: tuple[str, ...] = ()
     footnotes: tuple[str, ...] = ()
@@ -119,12 +135,19 @@ def _split_table(run: Run, split: str, scored: Mapping[tuple[str, str], Record],
     names = list(dict.fromkeys(name for record in scored.values() for name in record.values))
     names.sort(key=lambda name: name.partition("/")[0] if "/" in name else "~")
     footnotes: list[str] = []
-    lines = [_line(name, scored.values(), reference, footnotes) for name in names]
+    lines: list[Line] = []
+    for (task, kind), group in groupby(names, key=_family):
+        members = list(group)
+        lines += [_line(name, scored.values(), reference, footnotes) for name in members]
+        if kind and len(members) > 1:
+            cells = tuple(_over_classes(record, members) for record in scored.values())
+            lines.append(Line(task, f"{title(kind)}: mean ± population SD over classes", cells, "", ()))
     return SplitTable(
         split=split,
         columns=_columns(scored),
         lines=tuple(lines),
         source=_source(reference),
+        spread=reference.study.spread if reference else "",
         published_title="published" if reference is None or reference.same_data else ELSEWHERE,
         warnings=tuple(warnings),
         footnotes=tuple(footnotes),
@@ -150,6 +173,22 @@ def _line(name: str, records: Iterable[Record], reference: Reference | None, foo
     return Line(task, title(metric), ours, "", ())
 
 
+def _family(name: str) -> tuple[str, str]:
+    """Return a metric's task, and of a metric of one class which one it is, else ""."""
+    task, _, metric = name.rpartition("/")
+    kind, of, _ = metric.partition("_")
+    return task, kind if of and kind in OF_CLASSES else ""
+
+
+def _over_classes(record: Record, names: Sequence[str]) -> str:
+    """Return the mean and the population standard deviation (ddof 0) over the classes that have a value."""
+    known = [record.values[name] for name in names if name in record.values]
+    values = [value for value in known if not math.isnan(value)]
+    if not values:
+        return number(math.nan) if known else ""
+    return f"{number(fmean(values))} ± {number(pstdev(values))}"
+
+
 def _footnote(remark: str, footnotes: list[str]) -> int:
     if remark not in footnotes:
         footnotes.append(remark)
@@ -165,8 +204,9 @@ def _reference(run: Run, split: str, warnings: list[str]) -> Reference | None:
     paper, method = str(named.get("paper")), str(named.get("method"))
     domain, reader = _domain(run.recipe, split)
     try:
-        setting = {**_setting(named.get("setting")), "domain": domain}
-        rows, study = published.lookup(paper, method, setting), published.study(paper)
+        setting, study = _setting(named.get("setting")), published.study(paper)
+        setting |= _where(study, domain)
+        rows = published.lookup(paper, method, setting)
     except RecipeError as error:
         warnings.append(f"There is no published row: {error}")
         return None
@@ -178,7 +218,7 @@ def _reference(run: Run, split: str, warnings: list[str]) -> Reference | None:
         )
         return None
     same_data = named.get("same_data") is True
-    where = study.domains[domain]
+    where = study.domain_of(rows[0])
     if not same_data:
         warnings.append(
             f"The published numbers are from other data: the paper tested on {where.data}, this run on other "
@@ -193,6 +233,15 @@ def _setting(value: Any) -> dict[str, Any]:
         return {str(key): number for key, number in dict(value or ()).items()}
     except (TypeError, ValueError):
         raise RecipeError(f"its setting is {value!r}, expected pairs of a key and a value.") from None
+
+
+def _where(study: published.Study, domain: str) -> dict[str, str]:
+    """Return what a setting says of the domain; raises RecipeError where a study knows only that of its training."""
+    if study.domain_key == "domain":
+        return {"domain": domain}
+    if domain == "cross":
+        raise RecipeError("the paper measured models on the data they learned from, and this split reads other data.")
+    return {}
 
 
 def _domain(recipe: Mapping[str, Any], split: str) -> tuple[str, str]:
@@ -223,7 +272,8 @@ def _source(reference: Reference | None) -> str:
         f"{name} {row.setting[key]}" for key, name in titles.items() if row.setting.get(key) is not None
     )
     taken = f"; numbers from: {row.source}" if row.source else ""
-    return f"{row.method} in {row.citation}, Table {row.table} ({reference.domain.title}: {setting}){taken}"
+    table = f"Table{'s' if ',' in row.table else ''} {row.table}"
+    return f"{row.method} in {row.citation}, {table} ({reference.domain.title}: {setting}){taken}"
 
 
 def _sentences(tables: Sequence[SplitTable]) -> list[str]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ssmtl.models.base import Head
 from ssmtl.models.heads import LinearHead
+from ssmtl.palette import Colors
 from ssmtl.task import Annotation, FeatureSpec, Loss, Task
 from ssmtl.views.geometry import Geometry
 from ssmtl.views.ops import GEOMETRIC, PHOTOMETRIC
@@ -88,8 +89,13 @@ class Classification(Task):
         return [ClassAnswer(name, answer[name], answer) for name, answer in zip(best, answers, strict=True)]
 
     def draw(
-        self, image: UInt8[Tensor, "3 h w"], target: Labels, pred: Float[Tensor, " k"] | None
+        self,
+        image: UInt8[Tensor, "3 h w"],
+        target: Labels,
+        pred: Float[Tensor, " k"] | None,
+        colors: Colors | None = None,
     ) -> UInt8[Tensor, "3 h w"]:
+        """Return the image with its class in green and the predicted one in red below: a name needs no color."""
         lines = [(self.classes[int(target.labels)], REFERENCE)] if float(target.weight) > 0 else []
         if pred is not None:
             (answer,) = self.decode(pred[None], [])

@@ -13,18 +13,20 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 from torchmetrics import MetricCollection
 
+from ssmtl.blocks import Key
+from ssmtl.palette import Colors
 from ssmtl.task import Annotation, FeatureSpec, Loss, Task
 from ssmtl.views.boxes import Hull, cut_by_view, move_boxes
 from ssmtl.views.geometry import Geometry, upload
 from ssmtl.views.ops import GEOMETRIC, PHOTOMETRIC
 from ssmtl_tasks.detection_decode import Detections, detect
-from ssmtl_tasks.detection_drawing import draw_boxes
+from ssmtl_tasks.detection_drawing import Frame, draw_frames
 from ssmtl_tasks.detection_head import BoxHead, RetinaNetHead
 from ssmtl_tasks.detection_losses import detection_loss
 from ssmtl_tasks.detection_metrics import BoxPrecision
 from ssmtl_tasks.detection_phantoms import rectangles
 from ssmtl_tasks.detection_targets import BoxPrediction, BoxTargets, box_targets, collate_boxes
-from ssmtl_tasks.drawing import PREDICTED, REFERENCE
+from ssmtl_tasks.drawing import colors_for, compared
 from ssmtl_tasks.targets import check_classes
 
 DRAWN = 0.5
@@ -145,19 +147,28 @@ class Detection(Task):
         rows = zip(*found, pred.size.tolist(), sizes, strict=True)
         return [self._answer(Detections(*parts), shown, size) for *parts, shown, size in rows]
 
+    def crop(self, pred: BoxPrediction, size: tuple[int, int]) -> BoxPrediction:
+        return pred._replace(size=torch.tensor(size).expand(len(pred.size), -1))
+
     def draw(
-        self, image: UInt8[Tensor, "3 h w"], target: BoxTargets, pred: BoxPrediction | None
-    ) -> UInt8[Tensor, "3 h w"]:
-        real = target.present & ~target.crowd & (target.weight > 0)
-        captions = [self.classes[label] for label in target.labels[real].tolist()]
-        picture = draw_boxes(image, target.boxes[real], captions, REFERENCE)
-        if pred is None:
-            return picture
-        height, width = image.shape[1:]
-        (answer,) = self.decode(tree_map(lambda part: part[None], pred), [(height, width)])
-        sure = answer.scores >= DRAWN
-        captions = [f"{name} {score:.2f}" for name, score in zip(answer.names, answer.scores, strict=True)]
-        return draw_boxes(picture, torch.from_numpy(answer.boxes[sure]), captions[: int(sure.sum())], PREDICTED)
+        self,
+        image: UInt8[Tensor, "3 h w"],
+        target: BoxTargets,
+        pred: BoxPrediction | None,
+        colors: Colors | None = None,
+    ) -> UInt8[Tensor, "3 _ _"]:
+        """Return boxes in the colors of their classes, reference and prediction beside each other.
+
+        A prediction is drawn from a score of 0.5 on, with its score. Boxes around crowds are dashed.
+        """
+        shown = colors_for(self.classes, colors)
+        truth = [] if target.weight == 0 else self._reference(target, shown)
+        found = [] if pred is None else self._found(pred, (image.shape[1], image.shape[2]), shown)
+        present = {frame.color for frame in (*truth, *found)}
+        keys = [Key(name, shown[name]) for name in self.classes if shown[name] in present]
+        reference = draw_frames(image, truth) if target.weight > 0 else None
+        prediction = None if pred is None else draw_frames(image, found)
+        return compared(image, reference, prediction, keys)
 
     def fake_batch(
         self, n: int, seed: int, *, channels: int = 3, size: tuple[int, int] = (32, 32)
@@ -167,6 +178,17 @@ class Detection(Task):
 
     def _detect(self, pred: BoxPrediction, score: float) -> Detections:
         return detect(pred, score=score, overlap=self.nms, per_level=self.per_level, limit=self.detections)
+
+    def _reference(self, target: BoxTargets, colors: Colors) -> list[Frame]:
+        real = target.present
+        rows = zip(target.boxes[real].tolist(), target.labels[real].tolist(), target.crowd[real].tolist(), strict=True)
+        names = [(box, self.classes[label], crowd) for box, label, crowd in rows]
+        return [Frame(tuple(box), colors[name], name, crowd) for box, name, crowd in names]
+
+    def _found(self, pred: BoxPrediction, size: tuple[int, int], colors: Colors) -> list[Frame]:
+        (answer,) = self.decode(tree_map(lambda part: part[None], pred), [size])
+        rows = zip(answer.boxes.tolist(), answer.names, answer.scores.tolist(), strict=True)
+        return [Frame(tuple(box), colors[name], f"{name} {score:.2f}") for box, name, score in rows if score >= DRAWN]
 
     def _answer(self, found: Detections, shown: Sequence[int], size: tuple[int, int]) -> BoxAnswer:
         """Turn one row of padded detections into an answer in pixels of the source image."""

@@ -1,13 +1,17 @@
 """What a detector learns from: focal loss on every anchor that takes part, GIoU on the positive ones.
 
-Both are computed for all images at once, in float32, in shapes that don't depend on what is in them.
+Both are computed for all images at once, in float32, and on a device in shapes that don't depend on what is in them.
 """
 
+from typing import Any
+
 import torch
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import softplus
 from torchvision.models.detection._utils import BoxCoder
-from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
+from torchvision.ops import generalized_box_iou_loss
 
 from ssmtl_tasks.detection_matching import Matches, match_anchors
 from ssmtl_tasks.detection_targets import BoxPrediction, BoxTargets
@@ -15,6 +19,8 @@ from ssmtl_tasks.detection_targets import BoxPrediction, BoxTargets
 ALPHA = 0.25
 GAMMA = 2.0
 """Weight of the positive outputs, and exponent that turns easy ones down (Lin et al. 2017, section 5.1)."""
+OUTPUTS_ON_CPU = 2**16
+"""Outputs whose loss is found at once on a CPU."""
 CODER = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
 
 
@@ -29,29 +35,86 @@ def detection_loss(
     """
     matches = match_anchors(pred.anchors, target)
     taught = ~matches.ignored if background else matches.positive
-    losses = _focal(pred.logits.float(), target, matches, taught) + _giou(pred, target, matches)
+    labels = target.labels.gather(1, matches.box)
+    parts = (part.flatten(0, 1) for part in (pred.logits.float(), labels, matches.positive, taught))
+    focal: Tensor = _Focal.apply(*parts)
+    losses = focal.view_as(taught).sum(dim=1) + _giou(pred, target, matches)
     positives = matches.positive.sum(dim=1) * (target.weight > 0)
     return losses * target.weight, positives.float()
 
 
-def _focal(
-    logits: Float32[Tensor, "n a k"], target: BoxTargets, matches: Matches, taught: Bool[Tensor, "n a"]
-) -> Float32[Tensor, " n"]:
-    """Return the sums of the focal loss over the anchors that are `taught`."""
-    classes = torch.arange(logits.shape[2], device=logits.device)
-    labels = target.labels.gather(1, matches.box)
-    truth = (labels[..., None] == classes) & matches.positive[..., None]
-    losses = sigmoid_focal_loss(logits, truth.float(), alpha=ALPHA, gamma=GAMMA, reduction="none")
-    return losses.where(taught[..., None], 0.0).sum(dim=(1, 2))
+class _Focal(torch.autograd.Function):
+    """Sums of the focal loss, per anchor, over k outputs of which the one at `label` is true where `positive`.
+
+    Slopes are found along with values, some anchors at a time, so that what comes in between stays in a CPU's cache. It
+    can be differentiated once.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: Float32[Tensor, "a k"],
+        label: Int64[Tensor, " a"],
+        positive: Bool[Tensor, " a"],
+        taught: Bool[Tensor, " a"],
+    ) -> Float32[Tensor, " a"]:
+        chunk = len(logits) if logits.device.type != "cpu" else max(1, OUTPUTS_ON_CPU // max(1, logits.shape[1]))
+        losses, slopes = torch.empty_like(logits[:, 0]), torch.empty_like(logits)
+        for start in range(0, len(logits), chunk):
+            part = slice(start, start + chunk)
+            losses[part], slopes[part] = _focal_terms(logits[part], label[part, None], positive[part], taught[part])
+        ctx.save_for_backward(slopes)
+        return losses
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Float32[Tensor, " a"]) -> tuple[Tensor | None, ...]:
+        (slopes,) = ctx.saved_tensors
+        return slopes * slope[:, None], None, None, None
+
+
+def _focal_terms(
+    logits: Float32[Tensor, "a k"],
+    label: Int64[Tensor, "a 1"],
+    positive: Bool[Tensor, " a"],
+    taught: Bool[Tensor, " a"],
+) -> tuple[Float32[Tensor, " a"], Float32[Tensor, "a k"]]:
+    """Return the focal loss of anchors and its derivative by their outputs; 0 where nothing is taught.
+
+    All outputs are taken for false, then those that are true are put right.
+    """
+    values, slopes = _mistaken(logits)
+    values, slopes = values.mul_(1 - ALPHA), slopes.mul_(1 - ALPHA)
+    chosen = logits.gather(1, label)
+    value, slope = _mistaken(-chosen)
+    wrong, wrong_slope = values.gather(1, label), slopes.gather(1, label)
+    true = positive[:, None]
+    losses = values.sum(dim=1) + (ALPHA * value - wrong).where(true, 0.0)[:, 0]
+    slopes.scatter_(1, label, (-ALPHA * slope).where(true, wrong_slope))
+    return losses.where(taught, 0.0), slopes.mul_(taught[:, None])
+
+
+def _mistaken(logits: Float32[Tensor, "a k"]) -> tuple[Float32[Tensor, "a k"], Float32[Tensor, "a k"]]:
+    """Return p^gamma softplus(x) at logits x of false outputs, where p = sigmoid(x), and its derivative."""
+    p, loss = logits.sigmoid(), softplus(logits)
+    focus = p.pow(GAMMA)
+    slope = (GAMMA * (1 - p)).mul_(loss).add_(p).mul_(focus)
+    return focus.mul_(loss), slope
 
 
 def _giou(pred: BoxPrediction, target: BoxTargets, matches: Matches) -> Float32[Tensor, " n"]:
     """Return the sums of 1 - GIoU between decoded boxes and their matches over the positive anchors."""
-    positive = matches.positive[..., None]
-    boxes = target.boxes.gather(1, matches.box[..., None].expand(-1, -1, 4))
+    positive = matches.positive.flatten()
+    # Counting the positive anchors would make the host wait for a device, so there all are looked at.
+    where: Tensor | slice = positive.nonzero()[:, 0] if positive.device.type == "cpu" else slice(None)
+    true = positive[where, None]
+    anchors = pred.anchors.flatten(0, 1)[where]
+    boxes = target.boxes.gather(1, matches.box[..., None].expand(-1, -1, 4)).flatten(0, 1)[where]
     # What isn't positive compares an anchor with itself: 0, and no gradient that could be NaN.
-    wanted = boxes.where(positive, pred.anchors).flatten(0, 1)
-    deltas = pred.deltas.float().where(positive, 0.0).flatten(0, 1)
-    decoded = CODER.decode_single(deltas, pred.anchors.flatten(0, 1))
-    losses = generalized_box_iou_loss(decoded, wanted, reduction="none").view_as(matches.positive)
-    return losses.where(matches.positive, 0.0).sum(dim=1)
+    deltas = pred.deltas.flatten(0, 1)[where].float().where(true, 0.0)
+    losses = generalized_box_iou_loss(
+        CODER.decode_single(deltas, anchors), boxes.where(true, anchors), reduction="none"
+    )
+    each = torch.zeros_like(positive, dtype=torch.float32)
+    each[where] = losses.where(true[:, 0], 0.0)
+    return each.view_as(matches.positive).sum(dim=1)

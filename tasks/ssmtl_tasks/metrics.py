@@ -15,7 +15,6 @@ from torchmetrics.classification import (
     MulticlassAUROC,
     MulticlassConfusionMatrix,
     MulticlassF1Score,
-    MulticlassJaccardIndex,
 )
 from torchmetrics.functional.classification import binary_auroc
 from torchmetrics.utilities.data import dim_zero_cat
@@ -91,28 +90,37 @@ class MaskMetrics(LabeledMetrics):
 
 
 class LabelMapMetrics(LabeledMetrics):
-    """Metrics of several classes from one confusion matrix over all valid pixels of the split.
-
-    jaccard is the mIoU, the mean over the classes that occur in the reference or in the prediction; iou_<class> its
-    parts; accuracy the share of right pixels.
-    """
+    """accuracy, miou and iou_<class>, from one confusion matrix over all valid pixels of the split."""
 
     def __init__(self, classes: tuple[str, ...]) -> None:
-        options: dict[str, Any] = {"num_classes": len(classes), "ignore_index": IGNORE_INDEX, "validate_args": False}
-        iou = MulticlassJaccardIndex(average=None, **options)
-        super().__init__(
-            {
-                "accuracy": MulticlassAccuracy(average="micro", **options),
-                "iou": ClasswiseWrapper(iou, labels=list(classes), prefix="iou_"),
-                "jaccard": MulticlassJaccardIndex(average="macro", **options),
-            }
-        )
+        super().__init__({"label_map": LabelMapScores(classes)})
 
     def read(self, pred: Float[Tensor, "n k h w"], target: Labels) -> tuple[Tensor, ...]:
         labels = target.labels.where(target.weight > 0, IGNORE_INDEX).flatten()
         if not len(labels):
             return labels.new_zeros(1), labels.new_full((1,), IGNORE_INDEX)
         return hard_labels(pred).flatten(), labels
+
+
+class LabelMapScores(MulticlassConfusionMatrix):
+    """The share of right pixels (accuracy), |A and B| / |A or B| of each class (iou_<class>), and their mean (miou).
+
+    A class that is neither labeled nor predicted anywhere has no IoU: it is NaN, and the mean leaves it out. One that
+    is only predicted, or only labeled, has 0 and counts.
+    """
+
+    plot = Metric.plot
+
+    def __init__(self, classes: tuple[str, ...]) -> None:
+        super().__init__(num_classes=len(classes), ignore_index=IGNORE_INDEX, validate_args=False)
+        self.names = tuple(f"iou_{name}" for name in classes)
+
+    def compute(self) -> dict[str, Tensor]:  # type: ignore[override]  # a collection takes several values of a metric
+        pixels = self.confmat.double()
+        right = pixels.diagonal()
+        iou = right / (pixels.sum(dim=0) + pixels.sum(dim=1) - right)
+        scores = {"accuracy": right.sum() / pixels.sum(), "miou": iou.nanmean()}
+        return scores | dict(zip(self.names, iou, strict=True))
 
 
 class MacroAUC(MulticlassAUROC):

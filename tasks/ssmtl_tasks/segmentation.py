@@ -1,7 +1,7 @@
 """Segmentation: one class per pixel, of one class against its background or of several."""
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from ssmtl.errors import DataError
 from ssmtl.models.base import Head
 from ssmtl.models.multimix_unet import MultiMixDecoder
+from ssmtl.palette import Colors
 from ssmtl.task import IGNORE_INDEX, Annotation, FeatureSpec, Loss, Task
 from ssmtl.views.geometry import Geometry
 from ssmtl.views.moving import move_labels, move_weights
 from ssmtl.views.ops import GEOMETRIC, PHOTOMETRIC
 from ssmtl_tasks.distributions import hard_labels, log_probabilities, pixel_cross_entropy
 from ssmtl_tasks.divergence import FORMS, mask_divergence
-from ssmtl_tasks.drawing import PREDICTED, REFERENCE, draw_contours
+from ssmtl_tasks.drawing import PREDICTED, REFERENCE, draw_contours, draw_ignored, draw_maps
 from ssmtl_tasks.losses import CrossEntropy, SegmentationLoss
 from ssmtl_tasks.metrics import LabeledMetrics, LabelMapMetrics, MaskMetrics
 from ssmtl_tasks.phantoms import disks
@@ -38,19 +39,25 @@ class Segmentation(Task):
 
     One class means one logit (sigmoid) against an implied background, so labels and decoded masks index ("background",
     class); several mean a softmax over exactly `classes`, so name "background" among them where it exists.
-    `IGNORE_INDEX` (255) marks pixels that no loss and no metric sees. The headline is the Jaccard index: of one class
-    the mean over images, of several classes the mIoU.
+    `IGNORE_INDEX` (255) marks pixels that no loss and no metric sees. The headline of one class is its Jaccard index,
+    a mean over images; of several the mIoU, of all pixels together.
     """
 
-    headline = "jaccard"
     annotation = "mask"
     divergence_forms: ClassVar[tuple[str, ...]] = FORMS
 
     classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=IGNORE_INDEX), AfterValidator(_mask_classes)]
     loss: SegmentationLoss = CrossEntropy()
     head: Head = MultiMixDecoder()
+    reduction: Literal["pooled", "per_image"] = "pooled"
+    """The unsupervised loss is a mean over all valid pixels of the batch, or over images of their means."""
     invariant_to: tuple[str, ...] = PHOTOMETRIC
     equivariant_to: tuple[str, ...] = GEOMETRIC
+
+    @property
+    def headline(self) -> str:  # type: ignore[override]  # it depends on the number of classes
+        """The metric that stands for the task."""
+        return "jaccard" if len(self.classes) == 1 else "miou"
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -93,12 +100,16 @@ class Segmentation(Task):
         return Labels(hard_labels(pred.detach()), (confidence >= threshold).float())
 
     def unsupervised_loss(self, pred: Float[Tensor, "n c h w"], target: Labels) -> Loss:
-        """Return the cross-entropy in nats pooled over all pixels that aren't ignored, confident or not.
+        """Return the cross-entropy in nats, averaged over all pixels that aren't ignored, confident or not.
 
         The weight zeroes the numerator only: dividing by the confident pixels would let a few of them weigh like many.
+        With the `reduction` "per_image", an image counts 1 however many of its pixels are valid, unless none is.
         """
-        losses = pixel_cross_entropy(pred, target.labels) * target.weight
-        return Loss(losses.sum(dim=(1, 2)), (target.labels != IGNORE_INDEX).float().sum(dim=(1, 2)))
+        total = (pixel_cross_entropy(pred, target.labels) * target.weight).sum(dim=(1, 2))
+        valid = (target.labels != IGNORE_INDEX).float().sum(dim=(1, 2))
+        if self.reduction == "per_image":
+            return Loss(total / valid.clamp(min=1), valid.clamp(max=1))
+        return Loss(total, valid)
 
     def summarize(self, weak: Float[Tensor, "n c h w"], target: Labels) -> dict[str, Loss]:
         """Return "coverage", the share of valid pixels that are pseudo-labels, and "confidence".
@@ -127,15 +138,29 @@ class Segmentation(Task):
         """Return a mask per row whose values index `outputs`; logits are brought to the source's size bilinearly."""
         return [_mask_at(row, size) for row, size in zip(pred.detach(), sizes, strict=True)]
 
+    def crop(self, pred: Float[Tensor, "n c H W"], size: tuple[int, int]) -> Float[Tensor, "n c h w"]:
+        return pred[..., : size[0], : size[1]]
+
     def draw(
-        self, image: UInt8[Tensor, "3 h w"], target: Labels, pred: Float[Tensor, "c H W"] | None
-    ) -> UInt8[Tensor, "3 h w"]:
+        self,
+        image: UInt8[Tensor, "3 h w"],
+        target: Labels,
+        pred: Float[Tensor, "c H W"] | None,
+        colors: Colors | None = None,
+    ) -> UInt8[Tensor, "3 _ _"]:
+        """Return classes in their colors, reference and prediction beside each other; of one class, both outlines.
+
+        In one picture, the reference in green and the prediction in red, outlines show where and how far they part;
+        two panels would leave that to the eye. Ignored pixels are gray.
+        """
         known = (target.labels != IGNORE_INDEX) & (target.weight > 0)
-        picture = draw_contours(image, target.labels.where(known, 0), REFERENCE)
-        if pred is None:
-            return picture
-        height, width = image.shape[1:]
-        return draw_contours(picture, torch.from_numpy(_mask_at(pred.detach(), (height, width))), PREDICTED)
+        found = None if pred is None else torch.from_numpy(_mask_at(pred.detach(), (image.shape[1], image.shape[2])))
+        if len(self.classes) == 1:
+            picture = draw_ignored(image, ~known) if known.any() else image
+            picture = draw_contours(picture, target.labels.where(known, 0), REFERENCE)
+            return picture if found is None else draw_contours(picture, found, PREDICTED)
+        truth = target.labels.where(known, IGNORE_INDEX) if known.any() else None
+        return draw_maps(image, truth, found, self.classes, colors)
 
     def fake_batch(
         self, n: int, seed: int, *, channels: int = 3, size: tuple[int, int] = (32, 32)

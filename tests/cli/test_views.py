@@ -103,15 +103,15 @@ def test_help_teaches():
     assert "views" in call("--help").out
 
 
-@pytest.mark.parametrize(("equivariant", "crop"), [(True, "overlapping"), (False, "same")])
-def test_the_street_example_is_dense_fixmatch_or_fixmatch_star(equivariant, crop):
-    recipe = load_recipe(STREET)(equivariant=equivariant)
+@pytest.mark.parametrize(("method", "crop"), [("dense-fixmatch", "overlapping"), ("fixmatch-star", "same")])
+def test_the_street_example_is_dense_fixmatch_or_fixmatch_star(method, crop):
+    recipe = load_recipe(STREET)(method=method)
     strong = recipe.policy(recipe.sources[0], "strong")
     assert strong.always[0].follow == crop
-    assert bool({op.kind for op in strong.transforms()} & set(WARPS)) == equivariant
+    assert bool({op.kind for op in strong.transforms()} & set(WARPS)) == (method == "dense-fixmatch")
     assert {"Cutout", "Solarize"} <= {op.kind for op in strong.transforms()}
 
 
 def test_the_street_example_is_drawn(tmp_path):
-    assert call("views", STREET, "--no-equivariant", "--rows", 1, "--out", tmp_path / "street.png").code == 0
+    assert call("views", STREET, "--method", "fixmatch-star", "--rows", 1, "--out", tmp_path / "street.png").code == 0
     assert size_of(tmp_path / "street.png")[1] > 5 * 256

@@ -26,10 +26,23 @@ def test_maps_are_what_the_spec_says(name, channels, strides):
     ]
 
 
-def test_output_stride_keeps_the_coarsest_level_finer():
-    encoder = TimmEncoder("resnet18", output_stride=16).build(3).eval()
-    assert encoder.spec.strides == (2, 4, 8, 16, 16)
-    assert encoder(torch.rand(1, 3, 64, 64))[-1].shape[-2:] == (4, 4)
+@pytest.mark.parametrize(
+    ("output_stride", "strides"),
+    [(8, (2, 4, 8, 8, 8)), (16, (2, 4, 8, 16, 16)), (32, (2, 4, 8, 16, 32)), (None, (2, 4, 8, 16, 32))],
+)
+@pytest.mark.parametrize("name", ["test_resnet", "resnet50"])
+def test_output_stride_keeps_the_coarsest_levels_finer(name, output_stride, strides):
+    encoder = TimmEncoder(name, output_stride=output_stride).build(3).eval()
+    assert encoder.spec.strides == strides
+    with torch.no_grad():
+        maps = encoder(torch.rand(1, 3, 64, 64))
+    assert [tuple(m.shape[-2:]) for m in maps] == [(64 // stride, 64 // stride) for stride in strides]
+
+
+def test_an_output_stride_of_32_asks_nothing_of_a_model_that_ends_there():
+    assert TimmEncoder("swin_tiny_patch4_window7_224", output_stride=32).build(3).spec.strides == (4, 8, 16, 32)
+    with pytest.raises(RecipeError, match="'test_vit' has features down to stride 16, not 32; leave out output_stride"):
+        TimmEncoder("test_vit", output_stride=32).build(3)
 
 
 def test_file_of_weights_is_read_and_adapted_to_gray(tmp_path):

@@ -99,7 +99,7 @@ def test_untrusted_names_are_escaped_everywhere(make_run):
 def test_every_picture_has_a_text_and_its_pixels(make_run):
     images = [attributes for tag, attributes in Page(write_report(make_run())).tags if tag == "img"]
     assert [image["alt"] for image in images] == [
-        "NIH test, image 00, lungs: reference in green, prediction in red",
+        "NIH test, image 00, lungs: reference and prediction",
         "NIH test, image 00, diagnosis saliency map",
     ]
     with Image.open(io.BytesIO(b64decode(images[0]["src"].partition(",")[2]))) as picture:
@@ -110,7 +110,7 @@ def test_every_picture_has_a_text_and_its_pixels(make_run):
 def test_saliency_maps_have_a_section_of_their_own(make_run):
     text = Page(write_report(make_run())).text
     before, after = text.split("Saliency maps")
-    assert "Green: the reference, what a person labeled. Red: the prediction." in before
+    assert "green is the reference, what a person labeled, and red the prediction" in before
     assert "NIH test: diagnosis saliency" in after
     assert "NIH test: lungs" not in after
 
@@ -127,7 +127,8 @@ def test_big_pictures_shrink_many_are_counted_and_damaged_ones_are_named(tmp_pat
         ("b", 12, 2),
         ("c", 0, 0),
     ]
-    assert galleries[0].pictures[0][1:3] == (512, 256)
+    assert galleries[0].pictures[0][1:3] == (1024, 512)
+    assert [gallery.wide for gallery in galleries] == [True, False, False]
     assert len(problems) == 2
     assert problems[0].startswith("stray.png is not named")
     assert re.match(r"c--lungs--00\.png can't be read as a picture", problems[1])

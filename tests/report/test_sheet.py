@@ -21,12 +21,13 @@ from ssmtl import (
     Views,
 )
 from ssmtl.batch import Sample
+from ssmtl.blocks import Key, beside, flow, font, legend, stack, text, wrap
 from ssmtl.datasets.base import Reader
 from ssmtl.datasets.street_phantom import StreetPhantom, StreetTable
 from ssmtl.loader import open_sources, training_loader
+from ssmtl.palette import class_colors
 from ssmtl.report import seen as seen_module
-from ssmtl.report.blocks import Key, beside, flow, font, legend, stack, text, wrap
-from ssmtl.report.marks import FATES, colors_of, counted, marked, plain, scale_of
+from ssmtl.report.marks import FATES, counted, marked, plain, scale_of
 from ssmtl.report.seen import COUNTS, CUTOUT, EMPTY, UNSEEN, VOID, Marks, look, move_marks
 from ssmtl.report.sheet import _cells, _keys, draw_sheet
 from ssmtl.task import BoxList
@@ -288,18 +289,18 @@ class TestPictures:
         mask = np.zeros((32, 32), np.uint8)
         mask[8:16, 8:16], mask[24:] = 1, 255
         pixels = np.asarray(
-            marked(torch.zeros(1, 32, 32, dtype=torch.uint8), Marks(mask=mask), reader, colors_of([reader]))
+            marked(torch.zeros(1, 32, 32, dtype=torch.uint8), Marks(mask=mask), reader, class_colors(reader.mask))
         )
-        blue = np.array(colors_of([reader])["lung"])
+        tone = np.array(class_colors(reader.mask)["lung"])
         assert (pixels[0, 0] == 0).all()
-        assert np.abs(pixels[120, 120] - 0.4 * blue).max() <= 1
-        assert (pixels[80, 80] == blue).all(), "the outline"
+        assert np.abs(pixels[120, 120] - 0.4 * tone).max() <= 1
+        assert (pixels[80, 80] == tone).all(), "the outline"
         assert pixels[300, 300].tolist() == [85, 85, 85]
 
     def test_boxes_lie_on_the_outermost_pixels_of_what_is_inside(self):
         reader = _Named(boxes=("car",))
         boxes = BoxList(np.array([[8, 4, 16, 12]], np.float32), np.zeros(1, np.int64), np.zeros(1, bool))
-        colors = colors_of([reader])
+        colors = class_colors(reader.boxes)
         pixels = np.asarray(marked(torch.zeros(1, 32, 32, dtype=torch.uint8), Marks(boxes=boxes), reader, colors))
         rows, columns = np.nonzero((pixels == colors["car"]).all(-1))
         assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == (80, 40, 160, 120)
@@ -315,14 +316,6 @@ class TestPictures:
         assert green > 1.5 * max(red, blue)
         assert len(set(pixels[100, 300].tolist())) == 1
         assert set(FATES) == {COUNTS, VOID, CUTOUT, EMPTY, UNSEEN}
-
-    def test_classes_of_one_name_share_a_color_and_neighbors_differ(self):
-        colors = colors_of([_Named(mask=("background", "road", "car"), boxes=("car", "bus"))])
-        assert list(colors) == ["road", "car", "bus"]
-        assert len(set(colors.values())) == 3
-        many = colors_of([_Named(mask=tuple(f"class {i}" for i in range(40)))])
-        assert len(set(many.values())) == 18
-        assert all(len(set(color)) > 1 for color in many.values()), "gray means ignored"
 
 
 class _Named(Reader):

@@ -80,20 +80,48 @@ sides = st.tuples(*[st.integers(0, 90)] * 2, *[st.integers(1, 60)] * 2).map(
 )
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.lists(st.lists(sides, min_size=1, max_size=9), min_size=1, max_size=3), st.sampled_from([1, 60, 10**6]))
-def test_is_torchvisions_matcher_in_pieces_of_any_size(rows, pairs):
+def many_anchors():
     y, x = torch.meshgrid(torch.arange(0, 100, 10.0), torch.arange(0, 100, 10.0), indexing="ij")
     centers = torch.stack([x, y], -1).reshape(-1, 1, 2)
     half = torch.tensor([[8.0, 8], [16, 8], [12, 24]])
-    anchors = torch.cat([centers - half, centers + half], -1).reshape(-1, 4)
-    target = boxes_at(rows, width=10)
+    return torch.cat([centers - half, centers + half], -1).reshape(-1, 4)
+
+
+def in_pieces(anchors, target, *, size, as_device):
+    """Match in pieces of a size, the CPU's way or that of devices."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detection_matching, "PAIRS_ON_CPU", pairs)
-        found = match_anchors(anchors, target)
+        patch.setattr(detection_matching, "PAIRS_ON_DEVICE" if as_device else "ANCHORS_ON_CPU", size)
+        if as_device:
+            patch.setattr(detection_matching, "_compare_near", detection_matching._compare_all)
+        return match_anchors(anchors, target)
+
+
+pieces = st.sampled_from([(7, False), (64, False), (10**6, False), (1, True), (900, True), (10**6, True)])
+
+
+@settings(deadline=None, max_examples=90)
+@given(st.lists(st.lists(sides, min_size=1, max_size=9), min_size=1, max_size=3), pieces)
+def test_is_torchvisions_matcher_in_pieces_of_any_size(rows, piece):
+    anchors, target = many_anchors(), boxes_at(rows, width=10)
+    found = in_pieces(anchors, target, size=piece[0], as_device=piece[1])
     matcher = Matcher(0.5, 0.4, allow_low_quality_matches=True)
     for row, boxes in enumerate(rows):
         wanted = matcher(box_iou(torch.tensor(boxes).float(), anchors))
         assert torch.equal(found.positive[row], wanted >= 0)
         assert torch.equal(found.ignored[row], wanted == Matcher.BETWEEN_THRESHOLDS)
         assert torch.equal(found.box[row][wanted >= 0], wanted[wanted >= 0])
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([7, 64, 1024]))
+def test_a_cpu_and_devices_match_alike(seed, size):
+    random = torch.Generator().manual_seed(seed)
+    start = 130 * torch.rand(3, 16, 2, generator=random) - 20
+    boxes = torch.cat([start, start + 80 * torch.rand(3, 16, 2, generator=random) ** 3], dim=-1)
+    target = boxes_at([[], [], []], width=16)
+    present, crowd = (torch.rand(3, 16, generator=random) < share for share in (0.7, 0.3))
+    target = target._replace(boxes=boxes, present=present, crowd=crowd)
+    near, every = (in_pieces(many_anchors(), target, size=size, as_device=device) for device in (False, True))
+    assert torch.equal(near.positive, every.positive)
+    assert torch.equal(near.ignored, every.ignored)
+    assert torch.equal(near.box[near.positive], every.box[near.positive])

@@ -3,8 +3,6 @@
 import pickle
 
 import torch
-from boxed import boxes_at, found_at
-from torch.utils._pytree import tree_map
 
 from ssmtl.models.multimix_unet import MultiMixEncoder
 from ssmtl.models.multitask import Model
@@ -77,29 +75,3 @@ def test_no_rows_connect_the_head_without_a_gradient():
     loss.total.sum().backward()
     grads = [p.grad for p in model.heads["boxes"].parameters()]
     assert all(grad is not None and (grad == 0).all() for grad in grads)
-
-
-def test_boxes_are_drawn_in_green_and_red():
-    image = torch.full((3, 40, 60), 90, dtype=torch.uint8)
-    target = tree_map(lambda part: part[0], boxes_at([[(4, 14, 12, 22), (20, 20, 30, 30)]], crowd=[[False, True]]))
-    pred = found_at([(40, 20, 48, 28), (30, 30, 40, 40)], [1, 0], [0.9, 0.4], size=(40, 60))
-    picture = TASK.draw(image, target, tree_map(lambda part: part[0], pred))
-    green, red = picture[0] < 90, picture[0] > 90
-    assert green[14, 4:12].all()
-    assert green[21, 4:12].all()
-    assert red[20:28, 40].all()
-    assert red[20:28, 47].all()
-    assert (picture[:, 16:20, 6:10] == 90).all()
-    assert not (green | red)[22:, :40].any()  # no crowd, nothing below a score of 0.5
-    assert (image == 90).all()
-    nothing = tree_map(lambda part: part[0], TASK.collate([None], (40, 60)))
-    assert torch.equal(TASK.draw(image, nothing, None), image)
-
-
-def test_predictions_are_drawn_in_the_size_of_the_picture():
-    image = torch.full((3, 80, 120), 90, dtype=torch.uint8)
-    nothing = tree_map(lambda part: part[0], TASK.collate([None], (80, 120)))
-    pred = found_at([(20, 20, 30, 30)], [0], [0.9], size=(40, 60))
-    picture = TASK.draw(image, nothing, tree_map(lambda part: part[0], pred))
-    assert (picture[0, 40, 40:60] > 90).all()
-    assert (picture[0, 59, 40:60] > 90).all()

@@ -7,7 +7,7 @@ import torch
 
 from ssmtl.component import kinds
 from ssmtl.models.multimix_unet import MultiMixEncoder
-from ssmtl.task import FeatureSpec, Matchable, PseudoLabels, Task
+from ssmtl.task import Classified, Croppable, FeatureSpec, Matchable, PseudoLabels, Task
 from ssmtl.views.geometry import Geometry
 from ssmtl.views.ops import GEOMETRIC, PHOTOMETRIC
 from ssmtl_tasks.classification import ClassAnswer, Classification
@@ -79,6 +79,8 @@ def test_masks_move_with_the_image_and_classes_do_not():
 def test_abilities(task):
     assert isinstance(task, PseudoLabels)
     assert isinstance(task, Matchable) == isinstance(task, Segmentation)
+    assert isinstance(task, Classified)
+    assert isinstance(task, Croppable) != isinstance(task, Classification)
 
 
 @every_label_task
@@ -214,8 +216,9 @@ def test_masks_are_drawn_as_green_and_red_outlines():
     pred = torch.full((1, *SIZE), -5.0)
     pred[:, 16:24, 16:24] = 5
     picture = TASKS[2].draw(image, Labels(labels, torch.ones(SIZE)), pred)
-    green, red = picture[0] < 90, picture[0] > 90
+    green, red = picture[0, :28] < 90, picture[0, :28] > 90
     assert green.sum() == red.sum() == 28  # the outline of 8x8 pixels; nothing around the ignored rows
+    assert (picture[:, 28:] == round(0.15 * 90 + 0.85 * 100)).all()
     assert green[4, 4:12].all()
     assert red[16, 16:24].all()
     assert (picture[:, 6, 6] == 90).all()

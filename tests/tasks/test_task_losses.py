@@ -105,6 +105,34 @@ def test_dense_consistency_divides_by_valid_pixels_confident_or_not():
     assert ratio(loss) == pytest.approx((LN4 + math.log(4 / 3)) / 3)
 
 
+def test_dense_consistency_reduces_over_the_batch_or_over_images():
+    # image 0: one valid pixel, at ln 4; image 1: four, of which two are confident, at ln(4/3); image 2: none is valid
+    # pooled (ln 4 + 2 ln 4/3) / 5; per image (ln 4 / 1 + 2 ln(4/3) / 4 + nothing) / 2
+    pred = image(LN3, LN3, LN3, LN3).repeat(3, 1, 1, 1)
+    values = [[[0, 255], [255, 255]], [[1, 1], [1, 1]], [[255, 255], [255, 255]]]
+    target = labels(values, [[[1.0, 1.0], [1.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]], [[1.0, 1.0], [1.0, 1.0]]])
+    pooled = PIXELS.unsupervised_loss(pred, target)
+    assert pooled.count.tolist() == [1.0, 4.0, 0.0]
+    assert ratio(pooled) == pytest.approx((LN4 + 2 * math.log(4 / 3)) / 5)
+    each = PIXELS.replace(reduction="per_image").unsupervised_loss(pred, target)
+    assert each.count.tolist() == [1.0, 1.0, 0.0]
+    assert each.total[2] == 0
+    assert ratio(each) == pytest.approx((LN4 + math.log(4 / 3) / 2) / 2)
+    assert PIXELS.reduction == "pooled"
+
+
+@pytest.mark.parametrize("reduction", ["pooled", "per_image"])
+def test_a_threshold_of_0_keeps_every_pixel(reduction):
+    # p = 3/4 for class 1 at two pixels and 3/4 against it at the others
+    task = PIXELS.replace(reduction=reduction)
+    pred = image(LN3, LN3, -LN3, -LN3)
+    for threshold, kept in ((0.0, 1.0), (0.74, 1.0), (0.76, 0.0)):
+        target = task.pseudo_label(pred, threshold)
+        assert target.weight.unique().tolist() == [kept]
+        assert target.labels.flatten().tolist() == [1, 1, 0, 0]
+        assert ratio(task.unsupervised_loss(pred, target)) == pytest.approx(kept * math.log(4 / 3))
+
+
 @pytest.mark.parametrize("task", [LUNGS, PIXELS, THREE, THREE.replace(loss=Dice())])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_ignored_empty_and_extreme_masks_stay_finite(task, dtype):
@@ -121,7 +149,7 @@ def test_ignored_empty_and_extreme_masks_stay_finite(task, dtype):
     assert (pred.grad[0] == 0).all()
 
 
-@pytest.mark.parametrize("task", [LUNGS, PIXELS, THREE, CLASSES])
+@pytest.mark.parametrize("task", [LUNGS, PIXELS, THREE, THREE.replace(reduction="per_image"), CLASSES])
 @pytest.mark.parametrize("term", ["supervised_loss", "unsupervised_loss"])
 def test_no_rows_give_an_empty_connected_loss(task, term):
     size = () if task is CLASSES else (4, 4)
@@ -133,7 +161,9 @@ def test_no_rows_give_an_empty_connected_loss(task, term):
     assert not loss.count.requires_grad
 
 
-@pytest.mark.parametrize("task", [LUNGS, PIXELS, THREE, THREE.replace(loss=Dice()), CLASSES])
+@pytest.mark.parametrize(
+    "task", [LUNGS, PIXELS, THREE, THREE.replace(loss=Dice()), THREE.replace(reduction="per_image"), CLASSES]
+)
 @pytest.mark.parametrize("term", ["supervised_loss", "unsupervised_loss"])
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**31))

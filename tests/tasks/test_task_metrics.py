@@ -115,25 +115,65 @@ def test_one_class_has_every_metric_of_the_study():
     assert set(LUNGS.metrics().keys()) == names
 
 
+def label_map(reference: list[int], predicted: list[int], weight: list[float] | None = None, classes: int = 3):
+    """Return logits of one image of one row of pixels, and its labels."""
+    pred = 5.0 * torch.nn.functional.one_hot(torch.tensor([[predicted]]), classes).movedim(-1, 1).float()
+    return pred, Labels(torch.tensor([[reference]]), torch.tensor([[weight or [1.0] * len(reference)]]))
+
+
 def test_several_classes_share_one_confusion_matrix():
-    # two images; pixels (reference, predicted): (0,0) x3, (0,1), (1,1), (255, 2): IoU 3/4, 1/2, class 2 absent
-    reference = torch.tensor([[[0, 0, 0]], [[0, 1, 255]]])
-    predicted = torch.tensor([[[0, 0, 0]], [[1, 1, 2]]])
-    pred = 5.0 * torch.nn.functional.one_hot(predicted, 3).movedim(-1, 1).float()
-    result = measure(
-        STREET,
-        (pred[:1], Labels(reference[:1], torch.ones(1, 1, 3))),
-        (pred[1:], Labels(reference[1:], torch.ones(1, 1, 3))),
+    # pixels (reference, predicted) of two images: (0,0) x3; (0,1), (1,1), (255,2): IoU 3/4 and 1/2, 4 of 5 right
+    # the mean of the images' mIoU would be (1 + 1/4) / 2
+    result = measure(STREET, label_map([0, 0, 0], [0, 0, 0]), label_map([0, 1, 255], [1, 1, 2]))
+    assert result == pytest.approx(
+        {"miou": 5 / 8, "accuracy": 4 / 5, "iou_road": 3 / 4, "iou_car": 1 / 2, "iou_tree": math.nan}, nan_ok=True
     )
-    assert result["jaccard"] == pytest.approx((3 / 4 + 1 / 2) / 2)
-    assert (result["iou_road"], result["iou_car"], result["iou_tree"]) == pytest.approx((3 / 4, 1 / 2, 0))
-    assert result["accuracy"] == pytest.approx(4 / 5)
 
 
-def test_weightless_pixels_are_left_out_of_the_confusion_matrix():
-    pred = 5.0 * torch.nn.functional.one_hot(torch.tensor([[[0, 1, 1]]]), 3).movedim(-1, 1).float()
-    target = Labels(torch.tensor([[[0, 1, 0]]]), torch.tensor([[[1.0, 1.0, 0.0]]]))
-    assert measure(STREET, (pred, target))["jaccard"] == 1
+def test_a_class_that_is_only_predicted_or_only_labeled_counts_as_0():
+    # tree is predicted for one of three road pixels, and the only car pixel taken for road: 2/4, 0, 0
+    result = measure(STREET, label_map([0, 0, 0, 1], [0, 0, 2, 0]))
+    assert (result["iou_road"], result["iou_car"], result["iou_tree"]) == (1 / 2, 0, 0)
+    assert result["miou"] == pytest.approx(1 / 6)
+
+
+def test_miou_of_19_classes_leaves_out_only_what_never_occurs():
+    # class k has k + 1 pixels; the first of each is taken for class k + 1, but for the last; 17 and 18 don't occur
+    city = Segmentation("city", classes=tuple(f"c{k}" for k in range(19)))
+    reference = [k for k in range(17) for _ in range(k + 1)]
+    predicted = [min(k + (not i), 16) for k in range(17) for i in range(k + 1)]
+    # right: k of k + 1 pixels (16: all 17), predicted as k: those and one of class k - 1; class 0 is predicted nowhere
+    union = [1, *(k + 2 for k in range(1, 16)), 18]
+    expected = [k / union[k] for k in range(16)] + [17 / 18]
+    result = measure(city, label_map(reference, predicted, classes=19))
+    assert [result[f"iou_c{k}"] for k in range(17)] == pytest.approx(expected)
+    assert math.isnan(result["iou_c17"])
+    assert math.isnan(result["iou_c18"])
+    assert expected[0] == 0
+    assert result["miou"] == pytest.approx(sum(expected) / 17)
+
+
+def test_ignored_and_weightless_pixels_are_left_out_of_the_confusion_matrix():
+    pred, target = label_map([0, 1, 0, 255], [0, 1, 1, 1], [1.0, 1.0, 0.0, 1.0])
+    assert measure(STREET, (pred, target))["miou"] == 1
+
+
+def test_without_a_valid_pixel_there_is_no_miou():
+    result = measure(STREET, label_map([255, 0], [0, 0], [1.0, 0.0]))
+    assert all(math.isnan(value) for value in result.values())
+
+
+def test_confusion_matrices_merge_over_processes():
+    first, second = label_map([0, 0, 0], [0, 0, 0]), label_map([0, 1, 255], [1, 1, 2])
+    one, other = STREET.metrics(), STREET.metrics()
+    one.update(*first)
+    other.update(*second)
+    one["label_map"].merge_state(other["label_map"])
+    assert one.compute()["miou"].item() == measure(STREET, first, second)["miou"]
+
+
+def test_the_headline_is_named_as_in_the_field():
+    assert (LUNGS.headline, STREET.headline) == ("jaccard", "miou")
 
 
 @pytest.mark.parametrize("task", [DIAGNOSIS, LUNGS, STREET])
