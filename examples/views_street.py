@@ -2,16 +2,18 @@
 
 Paper    Martí i Rabadán et al. 2022, Dense FixMatch; Sohn et al. 2020, FixMatch
 Run      ssmtl views examples/views_street.py --out street.png             look at what the model would see
-         ssmtl views examples/views_street.py --no-equivariant             the same scenes under FixMatch*
+         ssmtl views examples/views_street.py --method fixmatch-star       the same scenes under FixMatch*
          ssmtl run examples/views_street.py --steps 100                    phantoms, minutes on two CPU cores
 Differs  phantoms made in memory and a small network: this shows views, and is no replica of the paper's results
 """
 
 from pathlib import Path
+from typing import Literal
 
 from ssmtl import (
+    DenseFixMatch,
     Explicit,
-    FixMatch,
+    FixMatchStar,
     LabelBudget,
     Model,
     Objective,
@@ -23,7 +25,6 @@ from ssmtl import (
     Views,
 )
 from ssmtl.datasets.street_phantom import StreetPhantom
-from ssmtl.views.ops import FRAMES, GEOMETRIC
 from ssmtl.views.presets import dense_strong, dense_weak
 from ssmtl_tasks import Segmentation
 
@@ -33,7 +34,7 @@ CANVAS = (128, 256)
 def recipe(
     *,
     data: Path | None = None,  # noqa: ARG001 - every recipe takes it
-    equivariant: bool = True,
+    method: Literal["dense-fixmatch", "fixmatch-star"] = "dense-fixmatch",
     labels: int = 60,
     seed: int = 0,
 ) -> Recipe:
@@ -41,21 +42,17 @@ def recipe(
 
     Args:
         data: Not used: the scenes are made in memory.
-        equivariant: Whether the task declares that its labels move with flips, turns, shears and shifts, which makes
-            it Dense FixMatch; otherwise it declares only crops, which are then the same in both views: FixMatch*.
+        method: With Dense FixMatch labels move with flips, turns, shears and shifts of the strong view; FixMatch* has
+            none of them, and crops both views alike.
         labels: Scenes whose mask is visible.
         seed: Seed of weights, batches, views and of the choice of labeled scenes.
     """
     scenes = StreetPhantom(canvas=CANVAS)
-    task = Segmentation(
-        "scene",
-        classes=scenes.classes("mask"),
-        head=SmpUnetDecoder(),
-        equivariant_to=GEOMETRIC if equivariant else FRAMES,
-    )
+    task = Segmentation("scene", classes=scenes.classes("mask"), head=SmpUnetDecoder())
+    strategy = DenseFixMatch() if method == "dense-fixmatch" else FixMatchStar()
     return Recipe(
-        name=f"street {'Dense FixMatch' if equivariant else 'FixMatch star'}",
-        objectives=(Objective(task, FixMatch(threshold=0.9)),),
+        name=f"street {method}",
+        objectives=(Objective(task, strategy),),
         sources=(Source("scenes", scenes, serves=("scene",)),),
         budget=LabelBudget(counts=(("scene", labels),), seed=seed),
         streams=Explicit(labeled=4, unlabeled=4),

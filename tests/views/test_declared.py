@@ -55,6 +55,29 @@ def test_dense_fixmatch_and_fixmatch_star_differ_in_nothing_but_the_declaration(
     assert (star.num_ops, star.scope, star.distinct) == (2, "batch", True)
 
 
+def aligned(policy, task, view="strong"):
+    return allowed(policy, view, [task], 3, f"the {view} views of 'city'", aligned=[task.name])
+
+
+def test_aligned_views_keep_what_follows_and_what_leaves_targets_alone():
+    """FixMatch* by strategy: the task moves with all, but nothing may happen to one view alone."""
+    weak, strong = dense_weak((96, 96)), dense_strong((96, 96))
+    assert aligned(weak, EQUIVARIANT, "weak") == derived(weak, FRAMED, view="weak")
+    assert aligned(strong, EQUIVARIANT) == derived(strong, FRAMED)
+    shared = dense_strong((96, 96), shared_flip=True)
+    assert kinds(aligned(shared, EQUIVARIANT).always) == ["ScaleCrop", "HorizontalFlip", "Cutout"]
+    assert aligned(dense_weak(shared_flip=True), EQUIVARIANT, "weak") == dense_weak(shared_flip=True)
+    image_class = Declares("kind", (*PHOTOMETRIC, *GEOMETRIC), ())
+    assert aligned(strong, image_class) == strong
+
+
+def test_aligned_views_refuse_what_is_drawn_for_one_of_them():
+    with pytest.raises(RecipeError, match="use HorizontalFlip without follow='same', but the strategy of the task 'st"):
+        aligned(Policy(always=("HorizontalFlip",)), EQUIVARIANT, "weak")
+    with pytest.raises(RecipeError, match=r"use Rotate without .* set follow='same' in both views, or use a strategy"):
+        aligned(Policy(pool=("Rotate",), num_ops=1), EQUIVARIANT)
+
+
 def test_the_pool_is_what_all_tasks_have_in_common():
     text = Declares("text", PHOTOMETRIC, ("Rotate", "ScaleCrop"))
     bright = Declares("bright", ("Solarize", "Rotate"), ())

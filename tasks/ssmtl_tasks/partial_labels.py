@@ -1,0 +1,212 @@
+"""The study of partially labeled data: masks and boxes on one encoder, under each of its methods.
+
+"Multi-task learning on partially labeled datasets via invariant/equivariant semi-supervised learning". Its recipes
+differ in their frames and in which of them are labeled; what they have in common is here.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from ssmtl.datasets.base import Reader
+from ssmtl.datasets.street import StreetStudy
+from ssmtl.models.deeplab import DeepLabV3Plus
+from ssmtl.models.multitask import Model
+from ssmtl.models.timm_encoder import TimmEncoder
+from ssmtl.objective import Objective
+from ssmtl.optimizers import SGD, Adam, Optimizer
+from ssmtl.recipe import Split, Views
+from ssmtl.schedules import SigmoidRamp
+from ssmtl.strategies.base import Strategy
+from ssmtl.strategies.fixmatch import DenseFixMatch, FixMatchStar
+from ssmtl.strategies.supervised import Supervised
+from ssmtl.streams import Explicit, Implicit, Streams
+from ssmtl.views.presets import dense_strong, dense_weak
+from ssmtl_tasks.detection import Detection
+from ssmtl_tasks.detection_head import RetinaNetHead
+from ssmtl_tasks.segmentation import Segmentation
+
+SEGMENTATION, DETECTION = "segmentation", "detection"
+
+MethodName = Literal["supervised", "fixmatch-star", "dense-fixmatch"]
+PAPER, PAPER_NAMES = (
+    "partial-labels",
+    {
+        "supervised": "Supervised",
+        "fixmatch-star": "FixMatch*",
+        "dense-fixmatch": "DenseFixMatch",
+    },
+)
+Learned = Literal["both", "segmentation", "detection"]
+Sampling = Literal["implicit", "explicit"]
+Unlabeled = Literal["unlabeled", "all"]
+Canvas = tuple[int, int]
+
+
+class Network(NamedTuple):
+    """An encoder of timm, the heads on it, and how they see and learn: what depends on the size of the frames."""
+
+    encoder: str
+    output_stride: Literal[8, 16] | None
+    channels: int
+    finest_stride: int
+    levels: int
+    anchor_scale: float
+    norm: Literal["identity", "groupnorm"]
+    scale: tuple[float, float]
+    optimizer: Optimizer
+    steps: int
+
+    def model(self, *, pretrained: bool, weights: Path | None) -> Model:
+        """Return the model; `pretrained` downloads ImageNet weights, `weights` names a file of them."""
+        encoder = TimmEncoder(
+            self.encoder, output_stride=self.output_stride, pretrained=pretrained and weights is None, weights=weights
+        )
+        return Model(encoder, channels=3)
+
+    def segmentation(self, reader: Reader) -> Segmentation:
+        """Return the task of masks, with the reader's classes."""
+        head = DeepLabV3Plus(channels=self.channels, low_level_channels=self.channels)
+        return Segmentation(name=SEGMENTATION, classes=reader.classes("mask"), head=head)
+
+    def detection(self, reader: Reader) -> Detection:
+        """Return the task of boxes, with the reader's classes."""
+        head = RetinaNetHead(
+            channels=self.channels,
+            finest_stride=self.finest_stride,
+            levels=self.levels,
+            anchor_scale=self.anchor_scale,
+            norm=self.norm,
+        )
+        return Detection(name=DETECTION, classes=reader.classes("boxes"), head=head)
+
+
+FULL = Network(
+    encoder="resnet50",
+    output_stride=16,
+    channels=256,
+    finest_stride=8,
+    levels=5,
+    anchor_scale=4.0,
+    norm="identity",
+    scale=(0.5, 2.0),
+    optimizer=SGD(lr=1e-3, momentum=0.9, weight_decay=5e-4),
+    steps=89_250,
+)
+"""Table 10 of the study, but for the output stride, which it doesn't state: DeepLabv3+ and RetinaNet share 16."""
+
+SMALL = Network(
+    encoder="test_resnet",
+    output_stride=16,
+    channels=64,
+    finest_stride=4,
+    levels=3,
+    anchor_scale=2.5,
+    norm="groupnorm",
+    scale=(0.75, 1.5),
+    optimizer=Adam(lr=2e-3),
+    steps=300,
+)
+"""For frames of 64 to 128 pixels on two CPU cores, from random weights."""
+
+
+def network_for(reader: Reader) -> Network:
+    """Return the study's network, or a small one for frames below 200 pixels."""
+    return SMALL if min(reader.canvas) < 200 else FULL
+
+
+def crop_for(reader: Reader, network: Network) -> Canvas:
+    """Return the size of the views: 800 pixels square (Table 10), the height of smaller frames."""
+    side = 800 if network == FULL and reader.canvas[0] >= 512 else reader.canvas[0]
+    return side, side
+
+
+def objectives(
+    method: MethodName,
+    network: Network,
+    reader: Reader,
+    *,
+    learned: Learned = "both",
+    lu_on: Unlabeled = "unlabeled",
+    warmup: float = 0.05,
+) -> tuple[Objective, ...]:
+    """Return the objective of each task that is learned: gamma is 1, lambda rises to 1 in `warmup` of the steps.
+
+    Masks have no threshold, boxes one of 0.5 (Table 10).
+    """
+    ramp = SigmoidRamp(warmup)
+    both = ((network.segmentation(reader), 0.0), (network.detection(reader), 0.5))
+    return tuple(
+        Objective(task, _strategy(method, threshold, lu_on), ramp=ramp)
+        for task, threshold in both
+        if learned in ("both", task.name)
+    )
+
+
+def _strategy(method: MethodName, threshold: float, lu_on: Unlabeled) -> Strategy:
+    if method == "supervised":
+        return Supervised()
+    kind = FixMatchStar if method == "fixmatch-star" else DenseFixMatch
+    return kind(threshold, lu_on=lu_on)
+
+
+def views(method: MethodName, crop: Canvas, scale: tuple[float, float], *, shared_flip: bool) -> Views:
+    """Return the weak and the strong view of a method (Table 10): a crop of frames that were scaled, and a flip.
+
+    With `shared_flip` every method flips: FixMatch* both views alike, as it has to. Without, only Dense FixMatch does.
+    """
+    together = method == "fixmatch-star" and shared_flip
+    weak = dense_weak(crop, scale, shared_flip=together)
+    if method == "supervised" and not shared_flip:
+        weak = weak.replace(always=weak.always[:1])
+    return Views(weak=weak, strong=dense_strong(crop, scale, shared_flip=together))
+
+
+def streams(method: MethodName, sampling: Sampling, batch: int, labeled_if: str = "any") -> Streams:
+    """Return what batches are made of: `batch` labeled frames, and for the other methods as many more.
+
+    "implicit" draws twice `batch` frames from all; "explicit" `batch` labeled ones (`labeled_if`) and `batch` others.
+    Supervised learning draws labeled ones only ("uniform" in the tables).
+    """
+    if method == "supervised":
+        return Explicit(labeled=batch, unlabeled=0, labeled_if=labeled_if)
+    if sampling == "implicit":
+        return Implicit(batch=2 * batch)
+    return Explicit(labeled=batch, unlabeled=batch, labeled_if=labeled_if)
+
+
+def sampling_name(method: MethodName, sampling: Sampling) -> str:
+    """Return what the tables call the way to sample."""
+    return "uniform" if method == "supervised" else sampling
+
+
+def splits(study: StreetStudy, tasks: Sequence[str]) -> tuple[tuple[Split, ...], tuple[Split, ...]]:
+    """Return the splits to watch the training on, and those to report."""
+    watched = _splits("validation", study.validation_masks, study.validation_boxes, tasks)
+    return watched, _splits("test", study.test_masks, study.test_boxes, tasks)
+
+
+def _splits(name: str, masks: Reader, boxes: Reader, tasks: Sequence[str]) -> tuple[Split, ...]:
+    if masks == boxes:
+        return (Split(name, masks, tasks=tuple(tasks)),)
+    both = ((SEGMENTATION, masks), (DETECTION, boxes))
+    return tuple(Split(f"{name} {task}", reader, tasks=(task,)) for task, reader in both if task in tasks)
+
+
+DEVIATIONS = (
+    "Every method flips frames, FixMatch* both views alike, unless --no-shared-flip: the study's Table 10 flips in "
+    "Dense FixMatch only, which gives it an augmentation of labeled frames that the others lack.",
+    "Scored are the last weights of the moving average. The study keeps the best on the frames that it reports.",
+    "DeepLabv3+ and RetinaNet share an encoder of output stride 16; the study doesn't say how their strides meet.",
+    "Pseudo-boxes that the weak view's border cut are dropped (within 2 pixels, where the image goes on), and boxes of "
+    "which a view shows less than a tenth, or less than 2 pixels; the study names no such rule.",
+)
+SMALL_DEVIATIONS = (
+    "A small network (timm's test_resnet with 64 channels in its heads) from random weights, Adam at 2e-3, scales of "
+    "0.75 to 1.5, and a few hundred steps, instead of a ResNet-50 from ImageNet, SGD at 1e-3, 0.5 to 2, and 89,250.",
+)
+
+
+def deviations(network: Network) -> tuple[str, ...]:
+    """Return where a run with this network differs from the study."""
+    return DEVIATIONS + SMALL_DEVIATIONS * (network == SMALL)
