@@ -12,7 +12,7 @@ Differs  see `deviations`; every report lists them
 from pathlib import Path
 from typing import Literal
 
-from ssmtl import LabelBudget, Poly, Published, Recipe, Source, Teacher
+from ssmtl import LabelBudget, Published, Recipe
 from ssmtl.datasets.street import bdd100k_study
 from ssmtl_tasks import partial_labels as common
 
@@ -57,33 +57,20 @@ def recipe(
         seed: Seed of weights, batches and views.
     """
     study = bdd100k_study(data, size)
-    network = common.network_for(study.train)
-    network = network._replace(steps=300_000 if network == common.FULL else network.steps)
-    objectives = common.objectives(method, network, study.train, learned=tasks, lu_on=lu_on, warmup=0.1)
+    network = common.network_for(study.train).longer(300_000)
+    objectives = common.objectives(method, network, study.train, learned=tasks, lu_on=lu_on)
     names = tuple(objective.task.name for objective in objectives)
-    validation, test = common.splits(study, names)
     labeled_if = "any" if method == "supervised" and train_on == "partially-labeled" else "all"
-    return Recipe(
+    base = common.base(
+        study, method, network, objectives, shared_flip=shared_flip, pretrained=pretrained, weights=weights
+    )
+    return base.replace(
         name=f"bdd100k {tasks} {method}",
-        objectives=objectives,
-        sources=(Source("frames", study.train, serves=names),),
         budget=LabelBudget(seed=seed) if data else _budget(names, seed),
         streams=common.streams(method, sampling, batch, labeled_if),
-        model=network.model(pretrained=pretrained, weights=weights),
-        views=common.views(method, common.crop_for(study.train, network), network.scale, shared_flip=shared_flip),
-        teacher=Teacher(decay=0.99, buffers="ema"),
-        optimizer=network.optimizer,
-        schedule=Poly(0.9),
-        steps=network.steps,
-        eval_every=network.steps // 3,
-        checkpoint_every=network.steps // 6,
-        validation=validation,
-        test=test,
-        evaluate="teacher",
-        seed=seed,
         data=None if data is None else str(data),
+        seed=seed,
         published=_published(method, tasks, train_on, sampling, lu_on, same_data=data is not None and size is None),
-        deviations=common.deviations(network),
     )
 
 

@@ -11,7 +11,7 @@ Differs  see `deviations`; every report lists them
 from pathlib import Path
 from typing import Literal
 
-from ssmtl import LabelBudget, Poly, Published, Recipe, Source, Teacher
+from ssmtl import LabelBudget, Published, Recipe, Source
 from ssmtl.datasets.street import street_study
 from ssmtl_tasks import partial_labels as common
 
@@ -49,40 +49,28 @@ def recipe(
         seed: Seed of weights, batches and views.
     """
     study = street_study(data, size, train_set)
-    network = common.network_for(study.train)
-    network = network._replace(steps=150_000 if network == common.FULL else network.steps)
-    objectives = common.objectives(method, network, study.train, lu_on=lu_on, warmup=0.1)
+    network = common.network_for(study.train).longer(150_000)
+    objectives = common.objectives(method, network, study.train, lu_on=lu_on)
     names = tuple(objective.task.name for objective in objectives)
-    validation, test = common.splits(study, names)
     extra = () if method == "supervised" else study.extra
     where = (
         ("train_set", train_set if extra else "train"),
         ("sampling", common.sampling_name(method, sampling if extra else "implicit")),
     )
-    return Recipe(
+    base = common.base(
+        study, method, network, objectives, shared_flip=shared_flip, pretrained=pretrained, weights=weights
+    )
+    return base.replace(
         name=f"cityscapes_full {train_set.replace('+', ' ')} {method}",
-        objectives=objectives,
         sources=tuple(Source(name, reader, serves=names) for name, reader in (("train", study.train), *extra)),
         budget=LabelBudget(seed=seed),
         streams=common.streams(method, sampling if extra else "implicit", batch),
-        model=network.model(pretrained=pretrained, weights=weights),
-        views=common.views(method, common.crop_for(study.train, network), network.scale, shared_flip=shared_flip),
-        teacher=Teacher(decay=0.99, buffers="ema"),
-        optimizer=network.optimizer,
-        schedule=Poly(0.9),
-        steps=network.steps,
-        eval_every=network.steps // 3,
-        checkpoint_every=network.steps // 6,
-        validation=validation,
-        test=test,
-        evaluate="teacher",
-        seed=seed,
         data=None if data is None else str(data),
+        seed=seed,
         published=Published(
             paper=common.PAPER,
             method=common.PAPER_NAMES[method],
             setting=where if method == "supervised" else (*where, ("lu_on", lu_on)),
             same_data=study.name == "Cityscapes" and size is None,
         ),
-        deviations=common.deviations(network),
     )

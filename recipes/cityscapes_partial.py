@@ -14,7 +14,7 @@ Differs  see `deviations`; every report lists them
 from pathlib import Path
 from typing import Literal
 
-from ssmtl import LabelBudget, Poly, Published, Recipe, Source, Teacher
+from ssmtl import LabelBudget, Published, Recipe
 from ssmtl.datasets.street import street_study
 from ssmtl_tasks import partial_labels as common
 
@@ -65,29 +65,18 @@ def recipe(
     boxed = box_labels or {"a": "full", "b": labels, "c": labels}.get(setting, 4 * labels)
     budget = LabelBudget.setting(setting, (common.SEGMENTATION, labels), (common.DETECTION, boxed), seed=seed)
     budget = budget.replace(counts=tuple(pair for pair in budget.counts if pair[0] in names))
-    validation, test = common.splits(study, names)
     labeled_if = common.SEGMENTATION if setting == "a" and tasks == "both" else "any"
     in_tables = 2975 if boxed == "full" else boxed
     numbers = {common.SEGMENTATION: ("n_seg_labels", labels), common.DETECTION: ("n_det_labels", in_tables)}
-    return Recipe(
+    base = common.base(
+        study, method, network, objectives, shared_flip=shared_flip, pretrained=pretrained, weights=weights
+    )
+    return base.replace(
         name=f"cityscapes_partial {setting} {tasks} {method}",
-        objectives=objectives,
-        sources=(Source("frames", study.train, serves=names),),
         budget=budget,
         streams=common.streams(method, sampling, batch, labeled_if),
-        model=network.model(pretrained=pretrained, weights=weights),
-        views=common.views(method, common.crop_for(study.train, network), network.scale, shared_flip=shared_flip),
-        teacher=Teacher(decay=0.99, buffers="ema"),
-        optimizer=network.optimizer,
-        schedule=Poly(0.9),
-        steps=network.steps,
-        eval_every=network.steps // 3,
-        checkpoint_every=network.steps // 6,
-        validation=validation,
-        test=test,
-        evaluate="teacher",
-        seed=seed,
         data=None if data is None else str(data),
+        seed=seed,
         published=Published(
             paper=common.PAPER,
             method=common.PAPER_NAMES[method],
@@ -98,5 +87,4 @@ def recipe(
             ),
             same_data=study.name == "Cityscapes" and size is None,
         ),
-        deviations=common.deviations(network),
     )

@@ -6,7 +6,10 @@ import pytest
 from golden import ROOT
 
 from ssmtl.commands.recipes import load_recipe
+from ssmtl.models.timm_encoder import TimmEncoder
+from ssmtl.optimizers import SGD
 from ssmtl.report.published import lookup
+from ssmtl.schedules import Poly
 from ssmtl.strategies.fixmatch import DenseFixMatch, FixMatchStar
 from ssmtl.strategies.supervised import Supervised
 from ssmtl.streams import Explicit, Implicit
@@ -64,6 +67,21 @@ def test_frames_with_masks_lead_where_all_have_boxes():
     assert PARTIAL(setting="e").streams == Explicit(labeled=8, unlabeled=8)
     assert PARTIAL(sampling="implicit").streams == Implicit(batch=16)
     assert PARTIAL(sampling="implicit", method="supervised").streams == Explicit(labeled=8, unlabeled=0)
+
+
+def test_full_size_frames_are_trained_as_in_table_10(tmp_path):
+    (tmp_path / "leftImg8bit").mkdir()
+    (tmp_path / "images").mkdir()
+    steps = []
+    for recipe in (PARTIAL(data=tmp_path), FULL(data=tmp_path), BDD(data=tmp_path)):
+        crop = recipe.views.weak.always[0]
+        assert (crop.size, crop.scale) == ((800, 800), (0.5, 2.0))
+        assert recipe.optimizer == SGD(lr=1e-3, momentum=0.9, weight_decay=5e-4)
+        assert (recipe.schedule, recipe.teacher.decay) == (Poly(0.9), 0.99)
+        assert recipe.model.encoder == TimmEncoder("resnet50", output_stride=16)
+        assert not any("small network" in note for note in recipe.deviations)
+        steps.append((recipe.steps, recipe.objectives[0].ramp.warmup))
+    assert steps == [(89_250, 0.05), (150_000, 0.1), (300_000, 0.1)]
 
 
 def test_methods_differ_in_strategy_and_flip_only():
