@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
@@ -19,7 +19,7 @@ from ssmtl.models.saliency_bridge import saliency
 from ssmtl.palette import Colors
 from ssmtl.pictures import at_most, enlarged, heat, recipe_colors, save_png, to_rgb, zoom_of
 from ssmtl.recipe import Recipe, Split
-from ssmtl.task import Croppable, Prediction, Target, Task
+from ssmtl.task import Bounded, Croppable, Prediction, Target, Task
 from ssmtl.tiling import in_tiles
 from ssmtl.views.geometry import Geometry
 
@@ -35,6 +35,8 @@ class EvaluationBatch:
     """Images uint8 [n, c, H, W] and targets, on the CPU, with the samples' names."""
 
     images: UInt8[Tensor, "n c H W"]
+    sizes: Int64[Tensor, "n 2"]
+    """(Height, width) of the canvas, from its top left corner, that shows each image."""
     targets: dict[str, Target]
     names: tuple[str, ...]
 
@@ -65,6 +67,7 @@ class SplitLoader:
     def _collate(self, samples: list[Any]) -> EvaluationBatch:
         return EvaluationBatch(
             images=torch.stack([torch.from_numpy(sample.image) for sample in samples]),
+            sizes=torch.tensor([sample.size for sample in samples]),
             targets=targets_of(self.tasks, self.split.reader, samples),
             names=tuple(sample.name for sample in samples),
         )
@@ -84,7 +87,8 @@ def evaluate(model: MultiTaskModel, data: SplitLoader, device: torch.device) -> 
             outputs = predict(model, batch.images.to(device), tuple(data.tasks), data.split.tile)
             for name, collection in metrics.items():
                 target = tree_map(lambda part: part.to(device), batch.targets[name])
-                collection.update(outputs[name], target)
+                task, pred = data.tasks[name], outputs[name]
+                collection.update(task.bounded(pred, batch.sizes) if isinstance(task, Bounded) else pred, target)
     finally:
         model.train(was_training)
     return {
@@ -113,8 +117,8 @@ def predict(
         height, width = tile or images.shape[-2:]
         raise RecipeError(
             f"{images.device} has too little memory to predict {len(images)} image(s) at a time, {height} x {width} "
-            f"pixels of each; let the split predict {'smaller tiles' if tile else 'tiles'}, such as "
-            f"tile=({height // 2}, {width // 2}), or give its reader a smaller canvas."
+            f"pixels of each; give the reader a smaller canvas, or, for tasks of masks alone, let their split predict "
+            f"{'smaller tiles' if tile else 'tiles'}, such as tile=({height // 2}, {width // 2})."
         ) from error
 
 

@@ -18,7 +18,7 @@ from ssmtl.schedules import Constant, Schedule
 from ssmtl.streams import PerSource, Streams
 from ssmtl.task import Task
 from ssmtl.teacher import Teacher
-from ssmtl.views.declared import allowed, check_follow, check_names
+from ssmtl.views.declared import allowed, check_aligned, check_follow, check_names
 from ssmtl.views.policy import Policy
 from ssmtl.views.presets import default_strong, identity
 
@@ -141,7 +141,9 @@ class Recipe(Component):
         aligned = [o.task.name for o in self.objectives if o.strategy.aligned]
         found = allowed(self.source_views(source).policy(view), view, tasks, source.reader.channels, where, aligned)
         if view != "weak":
-            check_follow(self.policy(source, "weak"), found)
+            weak = self.policy(source, "weak")
+            check_follow(weak, found)
+            check_aligned(weak, found, tasks, aligned)
         return found
 
     def used_views(self) -> tuple[str, ...]:
@@ -160,6 +162,12 @@ class Recipe(Component):
             _known(f"the source '{source.name}' serves", source.serves, self.tasks)
         for split in (*self.validation, *self.test):
             _known(f"the split '{split.name}' scores", split.tasks, self.tasks)
+            for name in split.tasks if split.tile else ():
+                if self.tasks[name].annotation != "mask":
+                    raise RecipeError(
+                        f"the split '{split.name}' predicts tiles of {split.tile} pixels, of which '{name}' can't be "
+                        "put together: only masks can; give it a split of its own, without `tile`."
+                    )
         _known("the budget counts labels of", [task for task, _ in self.budget.counts], self.tasks)
         if self.model.bridge is not None:
             _known("the saliency bridge joins", (self.model.bridge.source, self.model.bridge.into), self.tasks)

@@ -194,6 +194,14 @@ class Classified(Protocol):
 
 
 @runtime_checkable
+class Bounded(Protocol):
+    """Ability: predictions may reach beyond the images on a padded canvas, and can be kept from it."""
+
+    def bounded(self, pred: Prediction, sizes: Int64[Tensor, "n 2"]) -> Prediction:
+        """Return predictions that end where each row's image does, at (height, width) on the canvas."""
+
+
+@runtime_checkable
 class Croppable(Protocol):
     """Ability: predictions belong to places, so that those about a part of the canvas can be had alone."""
 

@@ -28,7 +28,8 @@ def in_tiles(
 
     `tile` is (height, width) in pixels, cut down to the image where that is smaller; `overlap` is the least share of a
     side, in [0, 1), that neighbors have in common. Tiles start at multiples of `stride`, so that the cells of a network
-    with that stride lie where they would on the whole image; only the last may not, which ends with the image. A pixel
+    with that stride lie where they would on the whole image; only the last may not, which ends with the image, nor
+    those so small that their overlap leaves less than a stride. A pixel
     whose receptive field lies in its tiles gets what it would get in one pass. Whatever a network pools over the image,
     it pools over the tile. Raises RecipeError for a task whose predictions aren't logits of pixels.
     """

@@ -1,7 +1,7 @@
 """One model for all tasks: a shared encoder, a head per task, and each head on its own rows only."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Annotated, Literal
 
 import torch
@@ -160,7 +160,8 @@ class MultiTaskModel(nn.Module):
         extra = None
         if self.bridge is not None and self.bridge.into == name:
             extra = self._extra(select(images), count)
-        prediction = self.heads[name]([select(level) for level in features], tuple(images.shape[-2:]), extra)
+        with nullcontext() if count == len(padded) else no_updates(self.heads[name]):
+            prediction = self.heads[name]([select(level) for level in features], tuple(images.shape[-2:]), extra)
         return prediction if count == len(padded) else tree_map(lambda t: t[:count], prediction)
 
     def _extra(self, images: Float[Tensor, "k c h w"], count: int) -> Float[Tensor, "k d h w"]:
@@ -213,6 +214,20 @@ def _check_names(names: list[str], bridge: SaliencyBridge | None) -> None:
             )
     if bridge and bridge.source == bridge.into:
         raise RecipeError(f"the saliency bridge leads from '{bridge.source}' to itself; name two different tasks.")
+
+
+@contextmanager
+def no_updates(model: nn.Module) -> Iterator[None]:
+    """Leave the running statistics of batch normalization alone in the block: its rows are no sample of the data."""
+    norms = [part for part in model.modules() if isinstance(part, _BatchNorm) and part.training]
+    before = [norm.track_running_stats for norm in norms]
+    try:
+        for norm in norms:
+            norm.track_running_stats = False
+        yield
+    finally:
+        for norm, tracked in zip(norms, before, strict=True):
+            norm.track_running_stats = tracked
 
 
 @contextmanager

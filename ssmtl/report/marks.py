@@ -85,7 +85,7 @@ def _with_boxes(
     pen = ImageDraw.Draw(copy)
     for (left, top, right, bottom), label, crowd in zip(boxes.xyxy * scale, boxes.labels, boxes.crowd, strict=True):
         frame = (float(left), float(top), max(float(right) - 1, float(left)), max(float(bottom) - 1, float(top)))
-        color = colors[names[label]]
+        color = colors.get(names[label], IGNORED)
         pen.rectangle((frame[0] - 1, frame[1] - 1, frame[2] + 1, frame[3] + 1), outline=ink_on(color), width=1)
         if cut:
             dashed(pen, frame, color, 2)

@@ -70,6 +70,17 @@ def check_follow(weak: Policy, strong: Policy) -> None:
             )
 
 
+def check_aligned(weak: Policy, strong: Policy, tasks: Sequence[Symmetric], aligned: Collection[str]) -> None:
+    """Raise RecipeError for a transform that moves the weak view only, where a task wants both at the same place."""
+    for op in (op for op in weak.always if isinstance(op, Warp)):
+        moved = [t.name for t in tasks if t.name in aligned and not {*op.names} <= {*t.invariant_to}]
+        if moved and op not in strong.always:
+            raise RecipeError(
+                f"{op.title} moves the weak view only, but the strategy of the task '{moved[0]}' compares views that "
+                "show the same place; put it into the strong view too, with follow='same' in both."
+            )
+
+
 def check_names(task: Symmetric, used: Iterable[str]) -> None:
     """Raise RecipeError for a declared name that is almost, but not, a transform's, or that is declared twice.
 

@@ -27,7 +27,7 @@ from ssmtl_tasks.detection_metrics import BoxPrecision
 from ssmtl_tasks.detection_phantoms import rectangles
 from ssmtl_tasks.detection_targets import BoxPrediction, BoxTargets, box_targets, collate_boxes
 from ssmtl_tasks.drawing import colors_for, compared
-from ssmtl_tasks.targets import check_classes
+from ssmtl_tasks.targets import BACKGROUND, check_classes
 
 DRAWN = 0.5
 """Score from which on a box is drawn."""
@@ -48,6 +48,13 @@ class BoxAnswer:
     scores: Float32[np.ndarray, " d"]
 
 
+def _box_classes(classes: tuple[str, ...]) -> tuple[str, ...]:
+    check_classes(classes)
+    if BACKGROUND in [name.casefold() for name in classes]:
+        raise ValueError(f"'{BACKGROUND}' is what has no box, in {classes}; name classes of objects only")
+    return classes
+
+
 class Detection(Task):
     """Boxes around the objects of `classes`. Predictions are `BoxPrediction`s, targets `BoxTargets`, on the canvas.
 
@@ -58,7 +65,7 @@ class Detection(Task):
     headline = "map"
     annotation = "boxes"
 
-    classes: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(check_classes)]
+    classes: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_box_classes)]
     head: BoxHead = RetinaNetHead()
     score_threshold: Share = 0.05
     """Smallest score of a detection."""
@@ -94,11 +101,13 @@ class Detection(Task):
 
     def warp(self, target: BoxTargets, geometry: Geometry) -> BoxTargets:
         """Move boxes with their images, crowds too; what a map between two views moves are pseudo-boxes."""
-        present = target.present
+        present, crowd = target.present, target.crowd
         if geometry.via is not None and self.drop_cut is not None:
             # Where nothing moves, a cut box still ends at the border.
             moves = ~upload(geometry.is_identity, present.device)[:, None]
-            present = present & ~(cut_by_view(target.boxes, present, geometry.via, self.drop_cut) & moves)
+            cut = cut_by_view(target.boxes, present, geometry.via, self.drop_cut) & moves
+            # Where background is taught, the objects of cut boxes must not be.
+            present, crowd = (present & ~cut, crowd) if self.positives_only else (present, crowd | cut)
         boxes, kept = move_boxes(
             target.boxes,
             present,
@@ -107,7 +116,7 @@ class Detection(Task):
             min_size=self.min_size,
             min_visibility=self.min_visibility,
         )
-        return target._replace(boxes=boxes, present=kept)
+        return target._replace(boxes=boxes, present=kept, crowd=crowd)
 
     def supervised_loss(self, pred: BoxPrediction, target: BoxTargets) -> Loss:
         """Return focal + GIoU loss, over max(1, the number of positive anchors) of the batch."""
@@ -148,7 +157,10 @@ class Detection(Task):
         return [self._answer(Detections(*parts), shown, size) for *parts, shown, size in rows]
 
     def crop(self, pred: BoxPrediction, size: tuple[int, int]) -> BoxPrediction:
-        return pred._replace(size=torch.tensor(size).expand(len(pred.size), -1))
+        return self.bounded(pred, torch.tensor(size).expand(len(pred.size), -1))
+
+    def bounded(self, pred: BoxPrediction, sizes: Int64[Tensor, "n 2"]) -> BoxPrediction:
+        return pred._replace(size=sizes)
 
     def draw(
         self,

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import softplus
 from torchvision.models.detection._utils import BoxCoder
-from torchvision.ops import generalized_box_iou_loss
 
 from ssmtl_tasks.detection_matching import Matches, match_anchors
 from ssmtl_tasks.detection_targets import BoxPrediction, BoxTargets
@@ -21,6 +20,8 @@ GAMMA = 2.0
 """Weight of the positive outputs, and exponent that turns easy ones down (Lin et al. 2017, section 5.1)."""
 OUTPUTS_ON_CPU = 2**16
 """Outputs whose loss is found at once on a CPU."""
+EPSILON = 1e-7
+"""Keeps ratios of areas finite."""
 CODER = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
 
 
@@ -46,8 +47,8 @@ def detection_loss(
 class _Focal(torch.autograd.Function):
     """Sums of the focal loss, per anchor, over k outputs of which the one at `label` is true where `positive`.
 
-    Slopes are found along with values, some anchors at a time, so that what comes in between stays in a CPU's cache. It
-    can be differentiated once.
+    Slopes are found along with values, some anchors at a time, so that what comes in between stays in a CPU's cache.
+    Second derivatives are taken for 0.
     """
 
     @staticmethod
@@ -58,9 +59,10 @@ class _Focal(torch.autograd.Function):
         positive: Bool[Tensor, " a"],
         taught: Bool[Tensor, " a"],
     ) -> Float32[Tensor, " a"]:
-        chunk = len(logits) if logits.device.type != "cpu" else max(1, OUTPUTS_ON_CPU // max(1, logits.shape[1]))
+        anchors, k = logits.shape
+        chunk = max(1, OUTPUTS_ON_CPU // max(1, k) if logits.device.type == "cpu" else anchors)
         losses, slopes = torch.empty_like(logits[:, 0]), torch.empty_like(logits)
-        for start in range(0, len(logits), chunk):
+        for start in range(0, anchors, chunk):
             part = slice(start, start + chunk)
             losses[part], slopes[part] = _focal_terms(logits[part], label[part, None], positive[part], taught[part])
         ctx.save_for_backward(slopes)
@@ -112,9 +114,15 @@ def _giou(pred: BoxPrediction, target: BoxTargets, matches: Matches) -> Float32[
     boxes = target.boxes.gather(1, matches.box[..., None].expand(-1, -1, 4)).flatten(0, 1)[where]
     # What isn't positive compares an anchor with itself: 0, and no gradient that could be NaN.
     deltas = pred.deltas.flatten(0, 1)[where].float().where(true, 0.0)
-    losses = generalized_box_iou_loss(
-        CODER.decode_single(deltas, anchors), boxes.where(true, anchors), reduction="none"
-    )
+    losses = _one_minus_giou(CODER.decode_single(deltas, anchors), boxes.where(true, anchors))
     each = torch.zeros_like(positive, dtype=torch.float32)
     each[where] = losses.where(true[:, 0], 0.0)
     return each.view_as(matches.positive).sum(dim=1)
+
+
+def _one_minus_giou(a: Float32[Tensor, "m 4"], b: Float32[Tensor, "m 4"]) -> Float32[Tensor, " m"]:
+    """Return 1 - GIoU of pairs: torchvision's loss without its indexing by a mask, for which a device's host waits."""
+    shared = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(dim=1)
+    hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).prod(dim=1)
+    union = (a[:, 2:] - a[:, :2]).prod(dim=1) + (b[:, 2:] - b[:, :2]).prod(dim=1) - shared
+    return 1 - shared / (union + EPSILON) + (hull - union) / (hull + EPSILON)

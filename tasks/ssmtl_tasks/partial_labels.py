@@ -53,7 +53,9 @@ class Network(NamedTuple):
     finest_stride: int
     levels: int
     anchor_scale: float
-    norm: Literal["identity", "groupnorm"]
+    norms: tuple[Literal["batchnorm", "groupnorm"], Literal["identity", "groupnorm"]]
+    """In the heads of masks and of boxes."""
+    normalize: Literal["imagenet", "symmetric"]
     scale: tuple[float, float]
     optimizer: Optimizer
     steps: int
@@ -72,11 +74,11 @@ class Network(NamedTuple):
         encoder = TimmEncoder(
             self.encoder, output_stride=self.output_stride, pretrained=pretrained and weights is None, weights=weights
         )
-        return Model(encoder, channels=3)
+        return Model(encoder, channels=3, normalize=self.normalize)
 
     def segmentation(self, reader: Reader) -> Segmentation:
         """Return the task of masks, with the reader's classes."""
-        head = DeepLabV3Plus(channels=self.channels, low_level_channels=self.channels)
+        head = DeepLabV3Plus(channels=self.channels, low_level_channels=self.channels, norm=self.norms[0])
         return Segmentation(name=SEGMENTATION, classes=reader.classes("mask"), head=head)
 
     def detection(self, reader: Reader) -> Detection:
@@ -86,7 +88,7 @@ class Network(NamedTuple):
             finest_stride=self.finest_stride,
             levels=self.levels,
             anchor_scale=self.anchor_scale,
-            norm=self.norm,
+            norm=self.norms[1],
         )
         return Detection(name=DETECTION, classes=reader.classes("boxes"), head=head)
 
@@ -98,7 +100,8 @@ FULL = Network(
     finest_stride=8,
     levels=5,
     anchor_scale=4.0,
-    norm="identity",
+    norms=("batchnorm", "identity"),
+    normalize="imagenet",
     scale=(0.5, 2.0),
     optimizer=SGD(lr=1e-3, momentum=0.9, weight_decay=5e-4),
     steps=89_250,
@@ -113,7 +116,8 @@ SMALL = Network(
     finest_stride=4,
     levels=3,
     anchor_scale=2.5,
-    norm="groupnorm",
+    norms=("groupnorm", "groupnorm"),
+    normalize="symmetric",
     scale=(0.75, 1.5),
     optimizer=Adam(lr=3e-3),
     steps=300,

@@ -76,6 +76,10 @@ REFUSED = {
         {"validation": (HELD_OUT, HELD_OUT.replace(name="more"))},
         "two validation splits score 'diagnosis'",
     ),
+    "tiles of what is no map": (
+        {"validation": (HELD_OUT.replace(tile=(16, 16)),)},
+        r"'held out' predicts tiles of \(16, 16\) pixels, of which 'diagnosis' can't be put together",
+    ),
     "no steps": ({"steps": 0}, "greater than or equal to 1"),
 }
 

@@ -33,7 +33,7 @@ def test_ctrl_c_saves_and_resumes(tmp_path, ssmtl):
         text=True,
     )
     _wait_for(out / CHECKPOINT, process)
-    time.sleep(1.0)
+    _wait_until_logged(out, 2, process)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
@@ -54,12 +54,16 @@ def _kill_after_step(out, step):
         command("run", TINY, "--out", out), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     _wait_for(out / CHECKPOINT, process)
-    deadline = time.monotonic() + 120
-    while _logged(out) < step and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.005)
+    _wait_until_logged(out, step, process)
     process.kill()
     process.wait()
     assert _logged(out) < 12, "the run ended before it could be killed"
+
+
+def _wait_until_logged(out, step, process):
+    deadline = time.monotonic() + 120
+    while _logged(out) < step and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.005)
 
 
 def _logged(out):

@@ -111,6 +111,24 @@ def test_batch_normalization_gets_two_rows_and_one_comes_back(tasks):
     assert all(p.grad is not None for p in model.parameters())
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_rows_that_were_made_up_teach_no_running_statistics(tasks, count):
+    """One image twice has no variance, and no image is no sample: both would spoil what evaluation goes by."""
+    torch.manual_seed(0)
+    head = SmpUnetDecoder(channels=(8, 8, 8, 8, 8))
+    model = Model(TimmEncoder("resnet18")).build([tasks[0].replace(head=LinearHead()), tasks[1].replace(head=head)])
+
+    def statistics():
+        return {name: value.clone() for name, value in model.heads["lungs"].named_buffers()}
+
+    before, images = statistics(), torch.rand(3, 1, 32, 32)
+    model.train()(images, {"diagnosis": rows(0, 1, 2), "lungs": rows(*range(count))})
+    assert all(torch.equal(value, before[name]) for name, value in statistics().items())
+    model(images, {"diagnosis": rows(0), "lungs": rows(0, 1)})
+    assert not all(torch.equal(value, before[name]) for name, value in statistics().items())
+    assert model.heads["lungs"].training
+
+
 def test_instance_norm_has_no_batch_statistics(build):
     assert not build().has_batch_statistics
 

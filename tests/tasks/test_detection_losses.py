@@ -7,6 +7,7 @@ import torch
 from boxed import at_anchors, boxes_at
 
 from ssmtl_tasks.detection import Detection
+from ssmtl_tasks.detection_losses import _Focal
 
 LN2 = math.log(2)
 TRUE, FALSE = LN2 / 16, 3 * LN2 / 16
@@ -113,6 +114,16 @@ def test_rows_do_not_influence_each_other():
         part = slice(row, row + 1)
         alone = TASK.supervised_loss(type(pred)(*(p[part] for p in pred)), type(target)(*(p[part] for p in target)))
         torch.testing.assert_close(alone.total, together.total[part])
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_no_anchors_have_no_loss_on_any_device(device):
+    """Off the CPU all anchors are one chunk, of which there may be none."""
+    none = torch.zeros(0, 2, device=device, requires_grad=True)
+    taught = torch.zeros(0, dtype=torch.bool, device=device)
+    loss = _Focal.apply(none, torch.zeros(0, dtype=torch.int64, device=device), taught, taught)
+    (slopes,) = torch.autograd.grad(loss.sum(), none)
+    assert (loss.shape, slopes.shape) == ((0,), (0, 2))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

@@ -2,6 +2,7 @@
 
 import pickle
 
+import pytest
 import torch
 
 from ssmtl.models.multimix_unet import MultiMixEncoder
@@ -14,6 +15,11 @@ from ssmtl_tasks.detection_head import RetinaNetHead
 SIZE = (32, 32)
 HEAD = RetinaNetHead(channels=32, finest_stride=4, levels=2, anchor_scale=2.0, norm="groupnorm")
 TASK = Detection("boxes", classes=("dark", "bright"), head=HEAD)
+
+
+def test_background_is_no_class_of_objects():
+    with pytest.raises(ValueError, match=r"'background' is what has no box, in .* name classes of objects only"):
+        Detection("boxes", classes=("Background", "car"))
 
 
 def test_is_a_value():

@@ -87,6 +87,15 @@ def test_cut_pseudo_boxes_stay_where_nothing_moves():
     assert set(moved(boxes_at([CUT]), between(WEAK, WEAK))) == {0, 1, 2, 3}
 
 
+def test_cut_pseudo_boxes_are_left_alone_where_background_is_taught():
+    task = TASK.replace(positives_only=False)
+    target = boxes_at([[*CUT, (12, 4, 20, 12)]], crowd=[[False, False, False, False, True]])
+    out = task.warp(target, TO_STRONG)
+    assert out.present[0, :5].tolist() == [True] * 5
+    assert out.crowd[0, :5].tolist() == [True, True, False, True, True]
+    assert not TASK.warp(target, TO_STRONG).crowd[0, :4].any()
+
+
 def test_labels_of_people_know_no_border():
     assert set(moved(boxes_at([CUT]), shifted(20, 0))) == {0, 1, 2, 3}
 

@@ -12,7 +12,7 @@ from ssmtl.models.multitask import Model
 from ssmtl.objective import Objective
 from ssmtl.recipe import Recipe, Source, Views
 from ssmtl.strategies.fixmatch import FixMatch
-from ssmtl.views.declared import allowed, check_names
+from ssmtl.views.declared import allowed, check_aligned, check_names
 from ssmtl.views.framing import ReflectCrop, ScaleCrop
 from ssmtl.views.ops import FRAMES, GEOMETRIC, PHOTOMETRIC
 from ssmtl.views.policy import Policy
@@ -76,6 +76,16 @@ def test_aligned_views_refuse_what_is_drawn_for_one_of_them():
         aligned(Policy(always=("HorizontalFlip",)), EQUIVARIANT, "weak")
     with pytest.raises(RecipeError, match=r"use Rotate without .* set follow='same' in both views, or use a strategy"):
         aligned(Policy(pool=("Rotate",), num_ops=1), EQUIVARIANT)
+
+
+def test_aligned_views_refuse_what_moves_the_weak_view_only():
+    flip, crop = HorizontalFlip(follow="same"), ScaleCrop((8, 8))
+    weak, strong = Policy(always=(crop, flip)), Policy(always=(crop, "Cutout"))
+    with pytest.raises(RecipeError, match="HorizontalFlip moves the weak view only, but the strategy of the task 'str"):
+        check_aligned(weak, strong, [EQUIVARIANT], [EQUIVARIANT.name])
+    check_aligned(weak, strong, [EQUIVARIANT], [])
+    check_aligned(weak, strong.replace(always=(crop, flip)), [EQUIVARIANT], [EQUIVARIANT.name])
+    check_aligned(weak, strong, [Declares("kind", (*PHOTOMETRIC, *GEOMETRIC), ())], ["kind"])
 
 
 def test_the_pool_is_what_all_tasks_have_in_common():
