@@ -14,6 +14,7 @@ from typing import Literal
 
 from ssmtl import LabelBudget, Published, Recipe
 from ssmtl.datasets.street import bdd100k_study
+from ssmtl.errors import RecipeError
 from ssmtl_tasks import partial_labels as common
 
 PHANTOM_LABELS = LabelBudget(
@@ -60,14 +61,16 @@ def recipe(
     network = common.network_for(study.train).longer(300_000)
     objectives = common.objectives(method, network, study.train, learned=tasks, lu_on=lu_on)
     names = tuple(objective.task.name for objective in objectives)
+    if method != "supervised" and train_on == "fully-labeled":
+        raise RecipeError("--train-on fully-labeled is for --method supervised: the others learn from every frame.")
     labeled_if = "any" if method == "supervised" and train_on == "partially-labeled" else "all"
+    streams = common.streams(method, sampling, batch, labeled_if)
     base = common.base(
-        study, method, network, objectives, shared_flip=shared_flip, pretrained=pretrained, weights=weights
+        study, method, network, objectives, streams, shared_flip=shared_flip, pretrained=pretrained, weights=weights
     )
     return base.replace(
-        name=f"bdd100k {tasks} {method}",
+        name=common.variant("bdd100k", train_on, method, sampling, lu_on, tasks),
         budget=LabelBudget(seed=seed) if data else _budget(names, seed),
-        streams=common.streams(method, sampling, batch, labeled_if),
         data=None if data is None else str(data),
         seed=seed,
         published=_published(method, tasks, train_on, sampling, lu_on, same_data=data is not None and size is None),
@@ -81,8 +84,12 @@ def _budget(names: tuple[str, ...], seed: int) -> LabelBudget:
     return LabelBudget(counts=tuple(pair for pair in PHANTOM_LABELS.counts if pair[0] in names), seed=seed)
 
 
-def _published(method: str, tasks: str, train_on: str, sampling: str, lu_on: str, *, same_data: bool) -> Published:
-    """Return the row of Table 7 that a run compares with."""
+def _published(
+    method: str, tasks: str, train_on: str, sampling: str, lu_on: str, *, same_data: bool
+) -> Published | None:
+    """Return the row of Table 7 that a run compares with, if there is one."""
+    if method != "supervised" and tasks != "both":
+        return None
     if method != "supervised":
         name, setting = common.PAPER_NAMES[method], (("sampling", sampling), ("lu_on", lu_on))
     elif tasks == "both":

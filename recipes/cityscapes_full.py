@@ -13,6 +13,7 @@ from typing import Literal
 
 from ssmtl import LabelBudget, Published, Recipe, Source
 from ssmtl.datasets.street import street_study
+from ssmtl.errors import RecipeError
 from ssmtl_tasks import partial_labels as common
 
 
@@ -21,7 +22,7 @@ def recipe(
     data: Path | None = None,
     method: Literal["supervised", "fixmatch-star", "dense-fixmatch"] = "dense-fixmatch",
     train_set: Literal["train", "train+trainextra", "train+trainextra+sequence"] = "train+trainextra",
-    sampling: Literal["implicit", "explicit"] = "explicit",
+    sampling: Literal["implicit", "explicit"] | None = None,
     lu_on: Literal["unlabeled", "all"] = "all",
     shared_flip: bool = True,
     size: int | None = None,
@@ -39,7 +40,8 @@ def recipe(
         data: Folder with Cityscapes: leftImg8bit/ (with train_extra/), gtFine/, leftImg8bit_sequence/.
         method: The baseline; FixMatch*, whose views show the same place; or Dense FixMatch, which moves labels.
         train_set: Frames for training: the labeled ones, and which of those without labels.
-        sampling: Batches of 16 frames from all, or of 8 labeled ones and 8 others. The baseline takes 8 labeled ones.
+        sampling: Batches of 16 frames from all, or of 8 labeled ones and 8 others, which is the default where there
+            are others. The baseline takes 8 labeled ones.
         lu_on: Learn without labels from frames that lack them, or from all. Where all are labeled, it must be all.
         shared_flip: Flip in every method; otherwise in Dense FixMatch only, as in the paper.
         size: Height of the canvas in pixels; below 200 a small network is trained.
@@ -53,18 +55,22 @@ def recipe(
     objectives = common.objectives(method, network, study.train, lu_on=lu_on)
     names = tuple(objective.task.name for objective in objectives)
     extra = () if method == "supervised" else study.extra
-    where = (
-        ("train_set", train_set if extra else "train"),
-        ("sampling", common.sampling_name(method, sampling if extra else "implicit")),
-    )
+    drawn = sampling or ("explicit" if extra else "implicit")
+    if method != "supervised" and not extra and (drawn == "explicit" or lu_on == "unlabeled"):
+        raise RecipeError(
+            "with --train-set train every frame is labeled, so that nothing is left to draw or to learn from without "
+            "labels; use --sampling implicit and --lu-on all, or another --train-set."
+        )
+    used = train_set if extra else "train"
+    where = (("train_set", used), ("sampling", common.sampling_name(method, drawn)))
+    streams = common.streams(method, drawn, batch)
     base = common.base(
-        study, method, network, objectives, shared_flip=shared_flip, pretrained=pretrained, weights=weights
+        study, method, network, objectives, streams, shared_flip=shared_flip, pretrained=pretrained, weights=weights
     )
     return base.replace(
-        name=f"cityscapes_full {train_set.replace('+', ' ')} {method}",
+        name=common.variant("cityscapes_full", used, method, drawn, lu_on, "both"),
         sources=tuple(Source(name, reader, serves=names) for name, reader in (("train", study.train), *extra)),
         budget=LabelBudget(seed=seed),
-        streams=common.streams(method, sampling if extra else "implicit", batch),
         data=None if data is None else str(data),
         seed=seed,
         published=Published(

@@ -62,19 +62,19 @@ def recipe(
     network = common.network_for(study.train)
     objectives = common.objectives(method, network, study.train, learned=tasks, lu_on=lu_on)
     names = tuple(objective.task.name for objective in objectives)
-    boxed = box_labels or {"a": "full", "b": labels, "c": labels}.get(setting, 4 * labels)
+    boxed = {"a": "full", "b": labels, "c": labels}.get(setting, 4 * labels) if box_labels is None else box_labels
     budget = LabelBudget.setting(setting, (common.SEGMENTATION, labels), (common.DETECTION, boxed), seed=seed)
     budget = budget.replace(counts=tuple(pair for pair in budget.counts if pair[0] in names))
-    labeled_if = common.SEGMENTATION if setting == "a" and tasks == "both" else "any"
+    labeled_if = common.SEGMENTATION if setting == "a" and tasks == "both" and method != "supervised" else "any"
+    streams = common.streams(method, sampling, batch, labeled_if)
     in_tables = 2975 if boxed == "full" else boxed
     numbers = {common.SEGMENTATION: ("n_seg_labels", labels), common.DETECTION: ("n_det_labels", in_tables)}
     base = common.base(
-        study, method, network, objectives, shared_flip=shared_flip, pretrained=pretrained, weights=weights
+        study, method, network, objectives, streams, shared_flip=shared_flip, pretrained=pretrained, weights=weights
     )
     return base.replace(
-        name=f"cityscapes_partial {setting} {tasks} {method}",
+        name=common.variant("cityscapes_partial", f"{setting} {labels}-{boxed}", method, sampling, lu_on, tasks),
         budget=budget,
-        streams=common.streams(method, sampling, batch, labeled_if),
         data=None if data is None else str(data),
         seed=seed,
         published=Published(

@@ -28,11 +28,15 @@ SETTINGS: dict[str, Rule] = {
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Which of n rows carry a label of a task, and its class: an index into `classes` (-1: none), or None."""
+    """Which of n rows carry a label of a task, and its class: an index into `classes` (-1: none), or None.
+
+    `sources` says, for messages, how many of the labels each source has.
+    """
 
     annotated: Mask
     index: Int32[np.ndarray, " n"] | None = None
     classes: tuple[str, ...] = ()
+    sources: tuple[tuple[str, int], ...] = ()
 
 
 class LabelBudget(Component):
@@ -108,7 +112,9 @@ class LabelBudget(Component):
         """
         listed = {name: tasks[name] for name, _ in self.counts}
         for name, labels in listed.items():
-            self._check_count(name, int(labels.annotated.sum()), "its sources have only {}")
+            each = ", ".join(f"{source}: {count}" for source, count in labels.sources)
+            has = "its sources have only {}" + f" ({each})" * bool(each)
+            self._check_count(name, int(labels.annotated.sum()), has)
         if self.overlap is not None:
             keep = self._overlapping(listed, self.overlap)
         elif self.rule == "independent":

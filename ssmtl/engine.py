@@ -28,7 +28,7 @@ from torch import Tensor
 
 from ssmtl.checkpoint import load_optimizer, load_weights, put_weights, save_checkpoint
 from ssmtl.errors import CheckpointError, NonFiniteLossError, RecipeError
-from ssmtl.evaluate import SplitLoader, draw_pictures, evaluate, geometric_mean
+from ssmtl.evaluate import SplitLoader, draw_pictures, evaluate, geometric_mean, scores_once
 from ssmtl.failure import save_failure
 from ssmtl.keyed import key
 from ssmtl.loader import OpenSources, open_sources, training_loader
@@ -264,11 +264,17 @@ class _Trainer:
             put_weights(self.module.student, load_weights(folder, "student"), folder)
             put_weights(self.module.teacher, load_weights(folder, "teacher"), folder)
         model = self.module.student if self.recipe.evaluate == "student" else self.module.teacher
+        notes = {"checkpoint": self.recipe.select, "weights": self.recipe.evaluate}
+        scores: dict[str, float] = {}
         for data in self.test:
             if self.fabric.world_size == 1 and interrupt.seen:
                 return False
-            notes = {"checkpoint": self.recipe.select, "weights": self.recipe.evaluate}
-            log.evaluation("test", self.progress.step, data.split.name, self._score(data), **notes)
+            values = self._score(data)
+            log.evaluation("test", self.progress.step, data.split.name, values, **notes)
+            scores |= values
+        if len(self.recipe.tasks) > 1 and scores_once(self.recipe.test, self.recipe.tasks):
+            score = geometric_mean(self.recipe, scores)
+            log.evaluation("test", self.progress.step, "all", {"geometric_mean": score}, **notes)
         for data in self.test or self.validation:
             if self.main:
                 draw_pictures(model, data, self.fabric.device, self.run_folder.path / "pictures")

@@ -1,7 +1,7 @@
 """Metrics and pictures over a split, with no gradient and no augmentation."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,11 @@ def predict(
             f"pixels of each; give the reader a smaller canvas, or, for tasks of masks alone, let their split predict "
             f"{'smaller tiles' if tile else 'tiles'}, such as tile=({height // 2}, {width // 2})."
         ) from error
+
+
+def scores_once(splits: Iterable[Split], tasks: Iterable[str]) -> bool:
+    """Tell whether every task is scored on one of the splits, so that their scores have one mean."""
+    return sorted(task for split in splits for task in split.tasks) == sorted(tasks)
 
 
 def geometric_mean(recipe: Recipe, values: dict[str, float]) -> float:

@@ -42,15 +42,17 @@ def open_sources(recipe: Recipe) -> OpenSources:
     """Open every source and apply the label budget; raises DataError with what is wrong on disk or in the budget."""
     tables = tuple(CachedTable(source.reader.open(), CACHE_BYTES // len(recipe.sources)) for source in recipe.sources)
     starts = tuple(int(n) for n in np.cumsum([0, *(len(table) for table in tables)]))
+    names = tuple(source.name for source in recipe.sources)
     served: dict[str, Bool[np.ndarray, " n"]] = {}
     found: dict[str, Labels] = {}
     for name, task in recipe.tasks.items():
         serves = [name in source.serves for source in recipe.sources]
         pairs = list(zip(tables, serves, strict=True))
         served[name] = np.concatenate([np.full(len(t), yes) for t, yes in pairs])
-        annotated = np.concatenate([t.annotated(task.annotation) & yes for t, yes in pairs])
-        found[name] = Labels(annotated, *_labels(recipe, name, task, tables))
-    names = tuple(source.name for source in recipe.sources)
+        each = [t.annotated(task.annotation) & yes for t, yes in pairs]
+        has = tuple((source, int(mask.sum())) for source, mask, yes in zip(names, each, serves, strict=True) if yes)
+        annotated = np.concatenate(each)
+        found[name] = Labels(annotated, *_labels(recipe, name, task, tables), has)
     annotated_for = {name: labels.annotated for name, labels in found.items()}
     if recipe.budget.manifest is None:
         visible = recipe.budget.visible(found)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from ssmtl.datasets.base import Side, Table
-from ssmtl.datasets.box_columns import BoxColumns, Listing, Row, four_numbers
+from ssmtl.datasets.box_columns import BoxColumns, Listing, Row, four_numbers, half_open
 from ssmtl.datasets.cityscapes import CITYSCAPES_CLASSES
 from ssmtl.datasets.file_table import Strings, strings
 from ssmtl.datasets.files import images_in
@@ -118,14 +118,16 @@ def coverage(table: Table) -> dict[str, int]:
 def read_frames(path: Path) -> Listing:
     """Return what a `det_20` file lists: a frame per image, whose labels have a `category` and a `box2d`.
 
-    Labels without `box2d` are lanes and areas. Raises DataError for a damaged file, an image listed twice, an unknown
-    category, and a box that is not four numbers.
+    Labels without `box2d` are lanes and areas; a frame without labels, or with null, shows nothing. Raises DataError
+    for a damaged file, an image listed twice, an unknown category, and a box that is not four numbers, ends before it
+    begins, or ends before its image begins.
     """
     names, rows = [], []
     for place, frame in enumerate(entries_of(path, read_json(path, without=_LANES), "frames")):
         names.append(file_name(f"{path}, frame {place},", frame.get("name")))
-        where = f"{path}, image {names[-1]}"
-        for entry in entries_of(path, frame.get("labels") or [], f"labels of {names[-1]}"):
+        labels = [] if frame.get("labels") is None else frame["labels"]
+        for number, entry in enumerate(entries_of(path, labels, f"labels of {names[-1]}")):
+            where = f"{path}, image {names[-1]}, label {number},"
             category = field_of(where, entry, "category", str)
             if category in _LEFT_OUT or entry.get("box2d") is None:
                 continue
@@ -134,9 +136,9 @@ def read_frames(path: Path) -> Listing:
                     f"{where} has the category '{category}', which is none of BDD100K's; restore the original file"
                     f"{nearest(category, _BOXED)}"
                 )
-            left, top, right, bottom = four_numbers(where, "box2d", _sides(entry["box2d"]))
-            rows.append(Row(place, _BOXED.index(category), False, left, top, right + 1, bottom + 1))
-    return Listing.of(path, tuple(names), rows)
+            corners = four_numbers(where, "box2d", _sides(entry["box2d"]))
+            rows.append(Row(place, _BOXED.index(category), False, *half_open(where, corners, first=0)))
+    return Listing.of(path, tuple(names), rows, terms="x1, y1, x2 + 1, y2 + 1")
 
 
 def _sides(found: Any) -> Any:

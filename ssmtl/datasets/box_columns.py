@@ -1,9 +1,10 @@
 """Boxes of many images: flat columns for what one file lists, files for what stands beside each image."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int16, Int32, Int64
@@ -11,6 +12,9 @@ from jaxtyping import Bool, Float64, Int16, Int32, Int64
 from ssmtl.errors import DataError
 from ssmtl.task import BoxList
 from ssmtl.views.boxes import check_boxes
+
+Numbers: TypeAlias = tuple[float, float, float, float]
+"""The four numbers of a box, whatever a format takes them for."""
 
 
 class SourceBoxes(NamedTuple):
@@ -23,6 +27,8 @@ class SourceBoxes(NamedTuple):
     crowd: Bool[np.ndarray, " m"]
     size: tuple[int, int] = (0, 0)
     """The (height, width) that the file says the image has; zeros where it doesn't say."""
+    terms: str = ""
+    """What the four edges are made of, where the file holds other numbers; messages say it."""
 
     def placed(self, source: tuple[int, int], shown: tuple[int, int]) -> BoxList:
         """Return the boxes on a canvas of which the image of `source` (height, width) fills `shown`.
@@ -36,10 +42,10 @@ class SourceBoxes(NamedTuple):
                 f"{source[1]}x{source[0]}, and boxes are in pixels of their image; use the original image, or scale "
                 "its boxes."
             )
-        check_boxes(self.xyxy, self.where, source)
+        check_boxes(self.xyxy, self.where, source, terms=self.terms)
         edges, scale = np.tile(source[::-1], 2), np.tile(np.divide(shown, source)[::-1], 2)
         placed = (np.clip(self.xyxy, 0, edges) * scale).astype(np.float32)
-        check_boxes(placed, self.where, shown)
+        check_boxes(placed, self.where, shown, terms="on the canvas")
         return BoxList(placed, self.labels, self.crowd)
 
 
@@ -60,7 +66,7 @@ class BoxSource(Protocol):
 class BoxColumns:
     """The boxes that `path` lists for n images: row i has those from `starts[i]` to `starts[i + 1]`.
 
-    35 bytes a box. Rows that aren't `listed` are not annotated; `sizes` are as in `SourceBoxes`.
+    35 bytes a box. Rows that aren't `listed` are not annotated; `sizes` and `terms` are as in `SourceBoxes`.
     """
 
     path: Path
@@ -70,6 +76,7 @@ class BoxColumns:
     starts: Int64[np.ndarray, " n_and_1"]
     listed: Bool[np.ndarray, " n"]
     sizes: Int32[np.ndarray, "n 2"]
+    terms: str = ""
 
     def annotated(self) -> Bool[np.ndarray, " n"]:
         return self.listed
@@ -82,8 +89,9 @@ class BoxColumns:
         part = slice(self.starts[row], self.starts[row + 1])
         height, width = self.sizes[row].tolist()
         labels = self.labels[part].astype(np.int64)
+        crowd = self.crowd[part].copy()
         return SourceBoxes(
-            f"{self.path}, image {image}", self.xyxy[part], labels, self.crowd[part].copy(), (height, width)
+            f"{self.path}, image {image}", self.xyxy[part], labels, crowd, (height, width), self.terms
         )
 
 
@@ -106,12 +114,20 @@ class Listing(NamedTuple):
     images: tuple[str, ...]
     sizes: Int32[np.ndarray, "k 2"]
     rows: Float64[np.ndarray, "m 7"]
+    terms: str = ""
 
     @classmethod
     def of(
-        cls, path: Path, images: tuple[str, ...], rows: Sequence[Row], sizes: Sequence[tuple[int, int]] = ()
+        cls,
+        path: Path,
+        images: tuple[str, ...],
+        rows: Sequence[Row],
+        sizes: Sequence[tuple[int, int]] = (),
+        terms: str = "",
     ) -> Self:
         """Return a listing; `sizes` (height, width) are those that the file says its images have, 0 where it doesn't.
+
+        `terms` are as in `SourceBoxes`.
 
         Raises DataError for an image that is listed twice.
         """
@@ -119,7 +135,7 @@ class Listing(NamedTuple):
             twice = next(image for place, image in enumerate(images) if image in images[:place])
             raise DataError(f"{path} lists the image {twice} twice; give every image one entry.")
         stated = np.array(sizes or [(0, 0)] * len(images), dtype=np.int32).reshape(-1, 2)
-        return cls(path, images, stated, np.array(rows, dtype=np.float64).reshape(-1, 7))
+        return cls(path, images, stated, np.array(rows, dtype=np.float64).reshape(-1, 7), terms)
 
     def refuse_unlisted(self, names: Sequence[str], otherwise: str = "take the image out") -> None:
         """Raise DataError for the first of `names` that isn't listed; `otherwise` is the way out."""
@@ -134,7 +150,7 @@ class Listing(NamedTuple):
     def columns(self, names: Sequence[str], folder: Path) -> BoxColumns:
         """Return the boxes in the order of `names`, the files in `folder`.
 
-        Raises DataError for a listed image that isn't there, and for boxes that are none.
+        Raises DataError for a listed image that isn't there.
         """
         places = {name: row for row, name in enumerate(names)}
         for image in self.images:
@@ -148,7 +164,7 @@ class Listing(NamedTuple):
         order = np.argsort(owner, kind="stable")
         listed, sizes = np.zeros(len(names), dtype=np.bool_), np.zeros((len(names), 2), dtype=np.int32)
         listed[place], sizes[place] = True, self.sizes
-        columns = BoxColumns(
+        return BoxColumns(
             path=self.path,
             xyxy=self.rows[order, 3:],
             labels=self.rows[order, 1].astype(np.int16),
@@ -156,19 +172,48 @@ class Listing(NamedTuple):
             starts=np.searchsorted(owner[order], np.arange(len(names) + 1)),
             listed=listed,
             sizes=sizes,
+            terms=self.terms,
         )
-        for row in np.flatnonzero(np.diff(columns.starts)).tolist():
-            found = columns.read(row, names[row])
-            check_boxes(found.xyxy, found.where, found.size if all(found.size) else None)
-        return columns
 
 
-def four_numbers(where: str, name: str, found: Any) -> tuple[float, float, float, float]:
-    """Return a box of a file as it is; raises DataError for anything but four numbers."""
-    if not isinstance(found, list | tuple) or len(found) != 4 or not all(type(side) in (int, float) for side in found):
+def four_numbers(where: str, name: str, found: Any) -> Numbers:
+    """Return a box of a file as it is; raises DataError for anything but four finite numbers."""
+    if not isinstance(found, list | tuple) or len(found) != 4 or not all(_finite(side) for side in found):
         raise DataError(
-            f"{where} has {str(found)[:60]} for its '{name}', but four numbers were expected; correct the entry, or "
-            "take it out."
+            f"{where} has {str(found)[:60]} for its '{name}', but four finite numbers were expected; correct the "
+            "entry, or take it out."
         )
-    x1, y1, x2, y2 = (float(side) for side in found)
-    return x1, y1, x2, y2
+    a, b, c, d = (float(side) for side in found)
+    return a, b, c, d
+
+
+def _finite(value: Any) -> bool:
+    """Tell whether a value is a number that a float can hold; whole numbers in JSON may have thousands of digits."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
+def as_written(numbers: Numbers) -> str:
+    """Return the numbers of a box as a file has them: whole ones without a point."""
+    return f"[{', '.join(f'{number:.12g}' for number in numbers)}]"
+
+
+def half_open(where: str, corners: Numbers, first: int, size: tuple[int, int] | None = None) -> Numbers:
+    """Return the edges of a box (x1, y1, x2, y2) that names its first and last pixels, counted from `first`.
+
+    Half-open edges are a pixel longer, so the file's own numbers are looked at. Raises DataError for a box that ends
+    before it begins, and for one outside its image, whose `size` is (height, width) where the file says it.
+    """
+    x1, y1, x2, y2 = corners
+    if x2 < x1 or y2 < y1:
+        raise DataError(
+            f"{where} has the box {as_written(corners)}, but x2 and y2 name its last pixel, which can't come before "
+            "its first; exchange them, or take it out."
+        )
+    height, width = size or (sys.maxsize, sys.maxsize)
+    if x2 < first or y2 < first or x1 >= first + width or y1 >= first + height:
+        extent = f" of {width}x{height} pixels" if size else ""
+        raise DataError(
+            f"{where} has the box {as_written(corners)}, which lies outside its image{extent}; give x1, y1, x2 and y2 "
+            "in pixels of that image, or take it out."
+        )
+    return x1 - first, y1 - first, x2 + (1 - first), y2 + (1 - first)

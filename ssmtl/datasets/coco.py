@@ -92,7 +92,13 @@ class CocoInstances(SceneReader):
         if self.instances is None:
             return None
         path = inside(root, self._place(self.instances))
-        listing = read_coco(path, self.names, leave_out=self.leave_out, drop_empty=self.empty_boxes == "drop")
+        listing = read_coco(
+            path,
+            self.names,
+            leave_out=self.leave_out,
+            drop_empty=self.empty_boxes == "drop",
+            otherwise="set empty_boxes='drop' in the reader",
+        )
         boxes = listing.columns(names, folder)
         if self.missing == "refuse":
             listing.refuse_unlisted(names, "set missing='unlabeled' in the reader")

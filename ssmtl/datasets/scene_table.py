@@ -146,7 +146,7 @@ def folders(root: Path, folder: str) -> list[str]:
 def beside(root: Path, folder: str, suffix: str, images: dict[str, str]) -> dict[str, str]:
     """Return {stem: path} of the files `<stem><suffix>` in a folder, which annotate the images {stem: name}.
 
-    Raises DataError for one whose image is missing.
+    Raises DataError for one whose image is missing, and for a folder of files of which none is named like that.
     """
     found = {name[: -len(suffix)]: f"{folder}/{name}" for name in files(root, folder, (suffix.lower(),))}
     for stem, path in found.items():
@@ -154,6 +154,12 @@ def beside(root: Path, folder: str, suffix: str, images: dict[str, str]) -> dict
             raise DataError(
                 f"{root / path} annotates '{stem}', but that image is missing; restore the image, or take the file out."
             )
+    others = () if found else sorted({Path(name).suffix or name for name in files(root, folder, ("",))})
+    if others:
+        raise DataError(
+            f"{root / folder} should hold files named like {next(iter(images))}{suffix}, but it has only "
+            f"{', '.join(others[:4])}{', ...' * (len(others) > 4)}; convert or rename them, or name another folder."
+        )
     return found
 
 

@@ -41,10 +41,10 @@ def street_study(data: Path | None, height: int | None = None, train_set: TrainS
     `val/` and `test/`: CamVid at 360 x 480. Raises DataError for any other, and for a set without such extra frames.
     """
     if data is None:
-        return _phantoms(height or PHANTOM_HEIGHT, train_set)
+        return _phantoms(_or(height, PHANTOM_HEIGHT), train_set)
     _check(data)
     if (data / "leftImg8bit").is_dir():
-        return _cityscapes(Cityscapes(data, canvas=_canvas(height or 1024, (1, 2))), train_set)
+        return _cityscapes(Cityscapes(data, canvas=_canvas(_or(height, 1024), (1, 2))), train_set)
     if not (data / "classes.json").is_file():
         raise DataError(
             f"the data folder {data} holds neither 'leftImg8bit/' (Cityscapes) nor 'classes.json' (CamVid with train/, "
@@ -52,7 +52,7 @@ def street_study(data: Path | None, height: int | None = None, train_set: TrainS
         )
     if train_set != "train":
         raise DataError(f"{data} holds CamVid, which has no unlabeled frames; use its train set alone.")
-    train = CamVid(data, canvas=_canvas(height or 360, (3, 4)))
+    train = CamVid(data, canvas=_canvas(_or(height, 360), (3, 4)))
     validation, test = train.replace(split="val"), train.replace(split="test")
     return StreetStudy("CamVid", train, validation, validation, test, test)
 
@@ -63,13 +63,13 @@ def bdd100k_study(data: Path | None, height: int | None = None) -> StreetStudy:
     Validation frames with masks are others than those with boxes. Raises DataError for a folder without `images/`.
     """
     if data is None:
-        return _phantoms(height or PHANTOM_HEIGHT, "train")
+        return _phantoms(_or(height, PHANTOM_HEIGHT), "train")
     _check(data)
     if not (data / "images").is_dir():
         raise DataError(
             f"the data folder {data} has no 'images/' (BDD100K); check --data, or leave it out to train on phantoms."
         )
-    train = BDD100K(data, canvas=_canvas(height or 720, (9, 16)))
+    train = BDD100K(data, canvas=_canvas(_or(height, 720), (9, 16)))
     masks, boxes = train.replace(split="val", part="10k"), train.replace(split="val", part="100k")
     return StreetStudy("BDD100K", train, masks, boxes, masks, boxes)
 
@@ -77,6 +77,10 @@ def bdd100k_study(data: Path | None, height: int | None = None) -> StreetStudy:
 def _check(data: Path) -> None:
     if not data.is_dir():
         raise DataError(f"the data folder {data} does not exist; check --data, or leave it out to train on phantoms.")
+
+
+def _or(height: int | None, default: int) -> int:
+    return default if height is None else height
 
 
 def _canvas(height: int, aspect: tuple[int, int]) -> tuple[int, int]:

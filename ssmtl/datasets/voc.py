@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from ssmtl.datasets.base import Side
-from ssmtl.datasets.box_columns import SourceBoxes
+from ssmtl.datasets.box_columns import SourceBoxes, half_open
 from ssmtl.datasets.canvas import Fit
 from ssmtl.datasets.file_table import Strings, strings
 from ssmtl.datasets.files import by_stem, listed
@@ -104,27 +104,30 @@ def _stems(root: Path, base: str, kind: str, split: str, images: dict[str, str])
 def voc_boxes(path: Path) -> SourceBoxes:
     """Return the boxes of an annotation file, half-open, "difficult" ones as crowds.
 
-    Raises DataError for a damaged file, an unknown class, and a box that is not four numbers.
+    Raises DataError for a damaged file, an unknown class, a size that is none, a "difficult" other than 0 and 1, and a
+    box that is not four numbers, ends before it begins, or lies outside its image.
     """
     document = _xml(path)
+    size = _pixels(path, document, "size/height"), _pixels(path, document, "size/width")
     labels, boxes, crowd = [], [], []
     for number, entry in enumerate(document.findall("object")):
+        where = f"{path} object {number}"
         name = entry.findtext("name", "").strip()
         if name not in VOC_CLASSES:
             raise DataError(
-                f"{path} object {number} is a '{name}', which is none of VOC's 20 classes; correct it, or take it out"
+                f"{where} is a '{name}', which is none of VOC's 20 classes; correct it, or take it out"
                 f"{nearest(name, VOC_CLASSES)}"
             )
         labels.append(VOC_CLASSES.index(name))
-        left, top, right, bottom = (_number(f"{path} object {number}", entry, f"bndbox/{side}") for side in _SIDES)
-        boxes.append((left - 1, top - 1, right, bottom))
-        crowd.append(entry.findtext("difficult", "0").strip() == "1")
+        x1, y1, x2, y2 = (_number(where, entry, f"bndbox/{side}") for side in _SIDES)
+        boxes.append(half_open(where, (x1, y1, x2, y2), first=1, size=size))
+        crowd.append(_difficult(where, entry))
     return SourceBoxes(
         str(path),
         np.array(boxes, dtype=np.float64).reshape(-1, 4),
         np.array(labels, dtype=np.int64),
         np.array(crowd, dtype=np.bool_),
-        (int(_number(str(path), document, "size/height")), int(_number(str(path), document, "size/width"))),
+        size,
     )
 
 
@@ -140,6 +143,26 @@ def _number(where: str, entry: ElementTree.Element, place: str) -> float:
             "original file."
         )
     return number
+
+
+def _pixels(path: Path, document: ElementTree.Element, place: str) -> int:
+    number = _number(str(path), document, place)
+    if not (0 < number < 2**31 and number.is_integer()):
+        raise DataError(
+            f"{path} has {number:.12g} for its {place}, but a whole number of pixels above 0 was expected; correct it, "
+            "or restore the original file."
+        )
+    return int(number)
+
+
+def _difficult(where: str, entry: ElementTree.Element) -> bool:
+    text = entry.findtext("difficult", "0").strip()
+    if text not in ("0", "1"):
+        raise DataError(
+            f"{where} has '{text[:40]}' for its difficult, but 0 or 1 was expected; correct it, or take the tag out "
+            "where the object is not difficult."
+        )
+    return text == "1"
 
 
 def _xml(path: Path) -> ElementTree.Element:

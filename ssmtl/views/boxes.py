@@ -93,10 +93,13 @@ def cut_by_view(
     return present & (at_border & goes_on.unflatten(1, (-1, 4))).any(-1)
 
 
-def check_boxes(xyxy: Shaped[np.ndarray, "..."], where: str, size: tuple[int, int] | None = None) -> None:
+def check_boxes(
+    xyxy: Shaped[np.ndarray, "..."], where: str, size: tuple[int, int] | None = None, *, terms: str = ""
+) -> None:
     """Raise DataError unless boxes [n, 4] of an image are finite, not empty, and touch an image of (height, width).
 
-    `where` says in which file and for which image they stand; messages begin with it.
+    `where` says in which file and for which image they stand; messages begin with it. `terms` says what the four
+    numbers are where the file holds others, such as "x, y, x + width, y + height".
     """
     if xyxy.ndim != 2 or xyxy.shape[1] != 4 or xyxy.dtype.kind not in "iuf":
         raise DataError(
@@ -104,25 +107,29 @@ def check_boxes(xyxy: Shaped[np.ndarray, "..."], where: str, size: tuple[int, in
             "and y2 of every box, and shape (0, 4) for an image without any."
         )
     start, end = xyxy[:, :2], xyxy[:, 2:]
-    _refuse(~np.isfinite(xyxy), xyxy, where, "expected finite numbers: correct the file, or leave the box out.")
+    finite = "expected finite numbers: correct the file, or leave the box out."
+    _refuse(~np.isfinite(xyxy), xyxy, where, terms, finite)
     empty = (
         "expected x1 < x2 and y1 < y2: turn x, y, width, height into corners, add 1 to x2 and y2 where they name the "
         "last pixel that belongs to the box, or leave the box out."
     )
-    _refuse(end <= start, xyxy, where, empty)
+    _refuse(end <= start, xyxy, where, terms, empty)
     if size is not None:
         height, width = size
         outside = (
             f"expected boxes that touch their image of {height} x {width} (height x width) pixels: give them in pixels "
             "of that image, x before y, or leave the box out."
         )
-        _refuse((end <= 0) | (start >= (width, height)), xyxy, where, outside)
+        _refuse((end <= 0) | (start >= (width, height)), xyxy, where, terms, outside)
 
 
-def _refuse(wrong: Bool[np.ndarray, "n sides"], xyxy: Shaped[np.ndarray, "n 4"], where: str, expected: str) -> None:
+def _refuse(
+    wrong: Bool[np.ndarray, "n sides"], xyxy: Shaped[np.ndarray, "n 4"], where: str, terms: str, expected: str
+) -> None:
     found = np.flatnonzero(wrong.any(axis=1))
     if len(found):
-        raise DataError(f"{where}: box {found[0]} of {len(xyxy)} is {xyxy[found[0]].tolist()}, {expected}")
+        box = f"{xyxy[found[0]].tolist()}{f' ({terms})' * bool(terms)}"
+        raise DataError(f"{where}: box {found[0]} of {len(xyxy)} is {box}, {expected}")
 
 
 def _corners(

@@ -20,7 +20,7 @@ from ssmtl.schedules import Poly, SigmoidRamp
 from ssmtl.strategies.base import Strategy
 from ssmtl.strategies.fixmatch import DenseFixMatch, FixMatchStar
 from ssmtl.strategies.supervised import Supervised
-from ssmtl.streams import Explicit, Implicit, Streams
+from ssmtl.streams import Explicit, Implicit
 from ssmtl.teacher import Teacher
 from ssmtl.views.presets import dense_strong, dense_weak
 from ssmtl_tasks.detection import Detection
@@ -42,6 +42,9 @@ Learned = Literal["both", "segmentation", "detection"]
 Sampling = Literal["implicit", "explicit"]
 Unlabeled = Literal["unlabeled", "all"]
 Canvas = tuple[int, int]
+
+CROP, BATCH = 800, 8
+"""Side of a view in pixels, and labeled frames of a batch (Table 10)."""
 
 
 class Network(NamedTuple):
@@ -133,7 +136,7 @@ def network_for(reader: Reader) -> Network:
 
 def crop_for(reader: Reader) -> Canvas:
     """Return the size of the views: 800 pixels square (Table 10), or the height of frames below 512."""
-    side = 800 if reader.canvas[0] >= 512 else reader.canvas[0]
+    side = CROP if reader.canvas[0] >= 512 else reader.canvas[0]
     return side, side
 
 
@@ -177,7 +180,7 @@ def views(method: MethodName, crop: Canvas, scale: tuple[float, float], *, share
     return Views(weak=weak, strong=dense_strong(crop, scale, shared_flip=together))
 
 
-def streams(method: MethodName, sampling: Sampling, batch: int, labeled_if: str = "any") -> Streams:
+def streams(method: MethodName, sampling: Sampling, batch: int, labeled_if: str = "any") -> Explicit | Implicit:
     """Return what batches are made of: `batch` labeled frames, and for the other methods as many more.
 
     "implicit" draws twice `batch` frames from all; "explicit" `batch` labeled ones (`labeled_if`) and `batch` others.
@@ -195,24 +198,35 @@ def sampling_name(method: MethodName, sampling: Sampling) -> str:
     return "uniform" if method == "supervised" else sampling
 
 
+def variant(recipe: str, what: str, method: MethodName, sampling: Sampling, lu_on: Unlabeled, learned: Learned) -> str:
+    """Return a name that no other variant has: runs of one name differ in the seed only."""
+    parts = [recipe, what.replace("+", " "), method]
+    if method != "supervised":
+        parts += [sampling, *["lu-on-all"] * (lu_on == "all")]
+    return " ".join([*parts, *[f"{learned} only"] * (learned != "both")])
+
+
 def base(
     study: StreetStudy,
     method: MethodName,
     network: Network,
     objectives: tuple[Objective, ...],
+    streams: Explicit | Implicit,
     *,
     shared_flip: bool,
     pretrained: bool,
     weights: Path | None,
 ) -> Recipe:
-    """Return a recipe but for its name, budget, streams and published row: how it is trained (Table 10)."""
+    """Return a recipe but for its name, budget and published row: how it is trained (Table 10)."""
     names = tuple(objective.task.name for objective in objectives)
+    crop, from_imagenet = crop_for(study.train), pretrained or weights is not None
     return Recipe(
         name=study.name,
         objectives=objectives,
         sources=(Source("frames", study.train, serves=names),),
+        streams=streams,
         model=network.model(pretrained=pretrained, weights=weights),
-        views=views(method, crop_for(study.train), network.scale, shared_flip=shared_flip),
+        views=views(method, crop, network.scale, shared_flip=shared_flip),
         teacher=Teacher(decay=0.99, buffers="ema"),
         optimizer=network.optimizer,
         schedule=Poly(0.9),
@@ -222,7 +236,7 @@ def base(
         validation=_splits("validation", study.validation_masks, study.validation_boxes, names),
         test=_splits("test", study.test_masks, study.test_boxes, names),
         evaluate="teacher",
-        deviations=DEVIATIONS + SMALL_DEVIATIONS * (network.encoder == SMALL.encoder),
+        deviations=_deviations(network, streams, crop, shared_flip=shared_flip, from_imagenet=from_imagenet),
     )
 
 
@@ -233,16 +247,35 @@ def _splits(name: str, masks: Reader, boxes: Reader, tasks: Sequence[str]) -> tu
     return tuple(Split(f"{name} {task}", reader, tasks=(task,)) for task, reader in both if task in tasks)
 
 
-DEVIATIONS = (
-    "Every method flips frames, FixMatch* both views alike, unless --no-shared-flip: the study's Table 10 flips in "
-    "Dense FixMatch only, which gives it an augmentation of labeled frames that the others lack.",
-    "Scored are the last weights of the moving average. The study keeps the best on the frames that it reports.",
-    "DeepLabv3+ and RetinaNet share an encoder of output stride 16; the study doesn't say how their strides meet.",
-    "Pseudo-boxes that the weak view's border cut are dropped (within 2 pixels, where the image goes on), and boxes of "
-    "which a view shows less than a tenth, or less than 2 pixels; the study names no such rule.",
-)
-SMALL_DEVIATIONS = (
-    "A small network (timm's test_resnet with 64 channels in its heads) from random weights, Adam at 3e-3, scales of "
-    "0.75 to 1.5, and a few hundred steps, instead of a ResNet-50 from ImageNet, SGD at 1e-3, 0.5 to 2, and 89,250. "
-    "Lambda rises during 30 % of the steps, not 5 or 10 %: the teacher starts from random weights too.",
-)
+def _deviations(
+    network: Network, streams: Explicit | Implicit, crop: Canvas, *, shared_flip: bool, from_imagenet: bool
+) -> tuple[str, ...]:
+    """Return where a run differs from the study."""
+    found = [
+        "Scored are the last weights of the moving average. The study keeps the best on the frames that it reports.",
+        "Pseudo-boxes that the weak view's border cut are dropped (within 2 pixels, where the image goes on), and "
+        "boxes of which a view shows less than a tenth, or less than 2 pixels; the study names no such rule.",
+    ]
+    if shared_flip:
+        found.append(
+            "Every method flips frames, FixMatch* both views alike; in the study's Table 10 only Dense FixMatch does, "
+            "which gives it an augmentation of labeled frames that the others lack (--no-shared-flip)."
+        )
+    if network.encoder == SMALL.encoder:
+        found.append(
+            "A small network (timm's test_resnet with 64 channels in its heads) with Adam at 3e-3, scales of 0.75 to "
+            "1.5, and a few hundred steps, instead of a ResNet-50 with SGD at 1e-3, 0.5 to 2, and 89,250. Lambda rises "
+            "during 30 % of the steps, not 5 or 10 %: the teacher starts from random weights."
+        )
+    else:
+        found.append(
+            "DeepLabv3+ and RetinaNet share an encoder of output stride 16; the study doesn't say how strides meet."
+        )
+    if not from_imagenet:
+        found.append("The encoder starts from random weights, not from ImageNet's (--pretrained, --weights FILE).")
+    if crop != (CROP, CROP):
+        found.append(f"Views have {crop[0]} x {crop[1]} pixels, not {CROP} x {CROP}.")
+    rows = streams.batch // 2 if isinstance(streams, Implicit) else streams.labeled
+    if rows != BATCH:
+        found.append(f"Batches hold {rows} labeled frames, or twice as many of all, not {BATCH}.")
+    return tuple(found)

@@ -2,10 +2,14 @@
 
 from itertools import product
 
+import numpy as np
 import pytest
 from golden import ROOT
+from pydantic import ValidationError
 
 from ssmtl.commands.recipes import load_recipe
+from ssmtl.errors import RecipeError
+from ssmtl.loader import open_sources
 from ssmtl.models.timm_encoder import TimmEncoder
 from ssmtl.optimizers import SGD
 from ssmtl.report.published import lookup
@@ -62,7 +66,7 @@ def test_every_cell_of_table_1_of_one_task(task):
 def test_frames_with_masks_lead_where_all_have_boxes():
     """Setting (a): frames with boxes alone are the rest."""
     assert PARTIAL(setting="a").streams == Explicit(labeled=8, unlabeled=8, labeled_if="segmentation")
-    assert PARTIAL(setting="a", method="supervised").streams.labeled_if == "segmentation"
+    assert PARTIAL(setting="a", method="supervised").streams == Explicit(labeled=8, unlabeled=0)
     assert PARTIAL(setting="a", tasks="detection").streams.labeled_if == "any"
     assert PARTIAL(setting="e").streams == Explicit(labeled=8, unlabeled=8)
     assert PARTIAL(sampling="implicit").streams == Implicit(batch=16)
@@ -116,7 +120,7 @@ def test_every_cell_of_table_4():
     for extra, method, sampling, lu_on in product(
         ("", "+trainextra", "+trainextra+sequence"), METHODS, ("implicit", "explicit"), ("unlabeled", "all")
     ):
-        if not extra and (method != "supervised" or sampling == "explicit"):
+        if not extra and method != "supervised" and (sampling, lu_on) != ("implicit", "all"):
             continue
         recipe = FULL(train_set=f"train{extra}", method=method, sampling=sampling, lu_on=lu_on)
         assert len(recipe.sources) == (1 if method == "supervised" else 1 + extra.count("+"))
@@ -144,4 +148,52 @@ def test_every_method_of_table_7():
         assert recipe.streams.labeled_if == ("any" if frames == "partially-labeled" else "all")
     for task in ("segmentation", "detection"):
         assert cells(BDD(method="supervised", tasks=task))
+        assert BDD(tasks=task).published is None  # the rows are of two tasks
     assert BDD().streams.labeled_if == "all"
+
+
+@pytest.mark.parametrize("letter", SETTINGS)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("sampling", ["implicit", "explicit"])
+def test_every_visible_label_can_be_drawn(letter, method, sampling):
+    sources = open_sources(PARTIAL(setting=letter, method=method, sampling=sampling, size=32))
+    drawn = set(np.concatenate([group.pool for group in sources.groups() if group.use_labels]).tolist())
+    for visible in sources.coverage.visible.values():
+        assert set(np.flatnonzero(visible).tolist()) <= drawn
+
+
+@pytest.mark.parametrize(
+    ("function", "flags", "message"),
+    [
+        (FULL, {"train_set": "train", "lu_on": "unlabeled"}, "every frame is labeled, so that nothing is left"),
+        (FULL, {"train_set": "train", "sampling": "explicit"}, "use --sampling implicit and --lu-on all"),
+        (BDD, {"train_on": "fully-labeled"}, "is for --method supervised: the others learn from every frame"),
+        (PARTIAL, {"setting": "b", "box_labels": 20}, "takes the same number of both"),
+        (PARTIAL, {"box_labels": 0}, "takes the same number of both"),
+        (PARTIAL, {"size": 0}, "greater than or equal to 8"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_refused(function, flags, message):
+    with pytest.raises((RecipeError, ValidationError), match=message):
+        function(**flags)
+
+
+def test_variants_have_names_of_their_own():
+    tried = product(
+        ("fixmatch-star", "dense-fixmatch"), ("implicit", "explicit"), ("unlabeled", "all"), (20, 40), "be",
+        ("both", "detection"),
+    )  # fmt: skip
+    flags = ("method", "sampling", "lu_on", "labels", "setting", "tasks")
+    names = [PARTIAL(**dict(zip(flags, values, strict=True))).name for values in tried]
+    assert len(set(names)) == len(names) == 64
+    assert FULL(method="supervised").name == "cityscapes_full train supervised"
+
+
+def test_deviations_say_what_the_run_really_is(tmp_path):
+    (tmp_path / "leftImg8bit").mkdir()
+    paper = " ".join(PARTIAL(data=tmp_path, pretrained=True, shared_flip=False).deviations)
+    told = " ".join(PARTIAL(data=tmp_path, size=512, batch=4).deviations)
+    assert not any(words in paper for words in ("random weights", "Views have", "Batches hold", "flips"))
+    for words in ("starts from random weights", "Every method flips", "Batches hold 4"):
+        assert words in told
+    assert "Views have 64 x 64 pixels, not 800 x 800" in " ".join(PARTIAL().deviations)
