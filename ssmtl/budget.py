@@ -112,9 +112,9 @@ class LabelBudget(Component):
         """
         listed = {name: tasks[name] for name, _ in self.counts}
         for name, labels in listed.items():
+            available = int(labels.annotated.sum())
             each = ", ".join(f"{source}: {count}" for source, count in labels.sources)
-            has = "its sources have only {}" + f" ({each})" * bool(each)
-            self._check_count(name, int(labels.annotated.sum()), has)
+            self._check_count(name, available, f"its sources have only {available}{f' ({each})' * bool(each)}")
         if self.overlap is not None:
             keep = self._overlapping(listed, self.overlap)
         elif self.rule == "independent":
@@ -137,8 +137,9 @@ class LabelBudget(Component):
         if self.rule == "identical":
             every: Mask = np.all(np.stack(list(masks.values())), axis=0)
             masks = dict.fromkeys(masks, every)
+            complete = int(every.sum())
             for name in masks:
-                self._check_count(name, int(every.sum()), "only {} images carry the labels of every listed task")
+                self._check_count(name, complete, f"only {complete} images carry the labels of every listed task")
         labels = list(listed.values())
         order = self._order("all tasks", labels, tier=-np.sum([one.annotated for one in labels], axis=0))
         keep = {name: self._first(name, mask, order) for name, mask in masks.items()}
@@ -200,8 +201,7 @@ class LabelBudget(Component):
         count = self.count(task)
         if count != "full" and count > available:
             raise DataError(
-                f"the budget asks for {count} labels of '{task}', but {found.format(available)}; lower the number or "
-                "use 'full'."
+                f"the budget asks for {count} labels of '{task}', but {found}; lower the number or use 'full'."
             )
 
     def _check_classes(self, task: str, labels: Labels, keep: Mask) -> None:

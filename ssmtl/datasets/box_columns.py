@@ -90,9 +90,7 @@ class BoxColumns:
         height, width = self.sizes[row].tolist()
         labels = self.labels[part].astype(np.int64)
         crowd = self.crowd[part].copy()
-        return SourceBoxes(
-            f"{self.path}, image {image}", self.xyxy[part], labels, crowd, (height, width), self.terms
-        )
+        return SourceBoxes(f"{self.path}, image {image}", self.xyxy[part], labels, crowd, (height, width), self.terms)
 
 
 class Row(NamedTuple):
@@ -194,7 +192,7 @@ def _finite(value: Any) -> bool:
 
 def as_written(numbers: Numbers) -> str:
     """Return the numbers of a box as a file has them: whole ones without a point."""
-    return f"[{', '.join(f'{number:.12g}' for number in numbers)}]"
+    return f"[{', '.join(repr(number).removesuffix('.0') for number in numbers)}]"
 
 
 def half_open(where: str, corners: Numbers, first: int, size: tuple[int, int] | None = None) -> Numbers:

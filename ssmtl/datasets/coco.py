@@ -12,7 +12,7 @@ from ssmtl.datasets.coco_json import read_coco
 from ssmtl.datasets.file_table import Strings, strings
 from ssmtl.datasets.files import by_stem
 from ssmtl.datasets.index_maps import ClassMap
-from ssmtl.datasets.scene_table import SceneReader, SceneTable, beside, inside, refuse_missing
+from ssmtl.datasets.scene_table import SceneReader, SceneTable, beside, inside, refuse_missing, refuse_others
 from ssmtl.task import IGNORE_INDEX
 
 COCO_CLASSES = (
@@ -83,6 +83,7 @@ class CocoInstances(SceneReader):
         if self.masks is None:
             return None
         folder = self.find(root, self._place(self.masks))
+        refuse_others(root, folder, ".png")
         found = beside(root, folder, ".png", images)
         if self.missing == "refuse":
             refuse_missing(root, folder, "mask", images, found, "set missing='unlabeled' in the reader")

@@ -127,6 +127,6 @@ def _check_bbox(where: str, bbox: Numbers, size: tuple[int, int], otherwise: str
     tall, wide = size
     if all(size) and (x >= wide or y >= tall or x + width <= 0 or y + height <= 0):
         raise DataError(
-            f"{where} has the bbox {as_written(bbox)}, which lies outside its image of {wide}x{tall} pixels; give left, "
-            f"top, width and height in pixels of that image, or {_TAKE_OUT}."
+            f"{where} has the bbox {as_written(bbox)}, which lies outside its image of {wide}x{tall} pixels; give "
+            f"left, top, width and height in pixels of that image, or {_TAKE_OUT}."
         )

@@ -146,7 +146,7 @@ def folders(root: Path, folder: str) -> list[str]:
 def beside(root: Path, folder: str, suffix: str, images: dict[str, str]) -> dict[str, str]:
     """Return {stem: path} of the files `<stem><suffix>` in a folder, which annotate the images {stem: name}.
 
-    Raises DataError for one whose image is missing, and for a folder of files of which none is named like that.
+    Raises DataError for one whose image is missing.
     """
     found = {name[: -len(suffix)]: f"{folder}/{name}" for name in files(root, folder, (suffix.lower(),))}
     for stem, path in found.items():
@@ -154,13 +154,21 @@ def beside(root: Path, folder: str, suffix: str, images: dict[str, str]) -> dict
             raise DataError(
                 f"{root / path} annotates '{stem}', but that image is missing; restore the image, or take the file out."
             )
-    others = () if found else sorted({Path(name).suffix or name for name in files(root, folder, ("",))})
-    if others:
-        raise DataError(
-            f"{root / folder} should hold files named like {next(iter(images))}{suffix}, but it has only "
-            f"{', '.join(others[:4])}{', ...' * (len(others) > 4)}; convert or rename them, or name another folder."
-        )
     return found
+
+
+def refuse_others(root: Path, folder: str, suffix: str) -> None:
+    """Raise DataError for a folder that holds files, but none that ends in `suffix`.
+
+    Where images may be without annotation, all of them would be, and nobody would notice.
+    """
+    names = files(root, folder, ("",))
+    if names and not any(name.lower().endswith(suffix.lower()) for name in names):
+        others = sorted({Path(name).suffix or name for name in names})
+        raise DataError(
+            f"{root / folder} has no {suffix} file that annotates an image, but only {', '.join(others[:4])}"
+            f"{', ...' * (len(others) > 4)}; convert or rename its files, or take them out."
+        )
 
 
 def refuse_missing(

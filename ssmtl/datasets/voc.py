@@ -13,7 +13,15 @@ from ssmtl.datasets.canvas import Fit
 from ssmtl.datasets.file_table import Strings, strings
 from ssmtl.datasets.files import by_stem, listed
 from ssmtl.datasets.index_maps import ClassMap
-from ssmtl.datasets.scene_table import BoxFiles, SceneReader, SceneTable, beside, inside, refuse_missing
+from ssmtl.datasets.scene_table import (
+    BoxFiles,
+    SceneReader,
+    SceneTable,
+    beside,
+    inside,
+    refuse_missing,
+    refuse_others,
+)
 from ssmtl.errors import DataError, nearest
 from ssmtl.task import IGNORE_INDEX
 
@@ -80,6 +88,7 @@ class PascalVOC(SceneReader):
     ) -> Strings:
         """Return a path for every stem that is wanted, empty for the others."""
         found = beside(root, self.find(root, folder), suffix, images)
+        refuse_others(root, folder, suffix)
         if self.split != "test":
             refuse_missing(root, folder, f"{suffix} file", {s: images[s] for s in stems if s in wanted}, found)
         return strings(found.get(stem, "") if stem in wanted else "" for stem in stems)

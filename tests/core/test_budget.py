@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from launch import TINY
 from pydantic import ValidationError
 from scipy.stats import hypergeom
 
 from ssmtl.budget import LabelBudget, Labels
+from ssmtl.commands.recipes import load_recipe
 from ssmtl.errors import DataError, RecipeError
+from ssmtl.loader import open_sources
+from ssmtl.recipe import Source
 
 N = 60
 ALL = np.ones(N, dtype=bool)
@@ -228,6 +232,25 @@ def test_numbers_that_are_not_the_settings_are_refused(letter, n, m, says):
 def test_a_budget_larger_than_the_set_is_refused():
     with pytest.raises(DataError, match="asks for 61 labels of 't', but its sources have only 60"):
         single(61)
+
+
+def test_the_sentence_about_a_budget_that_is_too_large_says_what_each_source_has():
+    labels = Labels(ALL, sources=(("films {a}", 40), ("lung films", 20)))
+    with pytest.raises(DataError) as refusal:
+        single(61, labels)
+    assert str(refusal.value) == (
+        "the budget asks for 61 labels of 't', but its sources have only 60 (films {a}: 40, lung films: 20); lower the "
+        "number or use 'full'."
+    )
+
+
+def test_only_sources_that_serve_the_task_are_named():
+    recipe = load_recipe(TINY)()
+    films = recipe.sources[0].reader
+    extra = Source("old films", films.replace(first=50, samples=5), serves=("lungs",))
+    budget = LabelBudget(counts=(("lungs", 30),))
+    with pytest.raises(DataError, match=r"only 29 \(lung films: 24, old films: 5\); lower the number or use 'full'\.$"):
+        open_sources(recipe.replace(sources=(*recipe.sources, extra), budget=budget))
 
 
 def test_a_class_without_a_labeled_example_is_refused():

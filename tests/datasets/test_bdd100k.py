@@ -141,14 +141,37 @@ def test_masks_and_images_must_match(bdd: Path, write_image: Write) -> None:
         ({"name": "../a.jpg"}, "frame 2, has '../a.jpg' for a file name"),
         ({"labels": []}, "frame 2, has 'None' for a file name"),
         ({"name": "c.jpg", "labels": "x"}, "has no list of labels of c.jpg"),
-        ({"name": "c.jpg", "labels": [box("person", 0, 0, 1, 1)]}, "image c.jpg has the category 'person', which is"),
-        ({"name": "c.jpg", "labels": [{"box2d": {}}]}, "image c.jpg has no 'category'"),
+        ({"name": "c.jpg", "labels": [box("person", 0, 0, 1, 1)]}, "image c.jpg, label 0, has the category 'person'"),
+        ({"name": "c.jpg", "labels": [{"box2d": {}}]}, "image c.jpg, label 0, has no 'category'"),
         (
             {"name": "c.jpg", "labels": [{"category": "car", "box2d": {"x1": 1}}]},
-            "image c.jpg has [1, None, None, No",
+            "image c.jpg, label 0, has [1, None, None, No",
         ),
-        ({"name": "c.jpg", "labels": [box("car", 5, 0, 2, 1)]}, "image c.jpg: box 0 of 1 is [5.0, 0.0, 3.0, 2.0], exp"),
-        ({"name": "c.jpg", "labels": [box("car", 0, 0, float("nan"), 1)]}, "box 0 of 1 is [0.0, 0.0, nan, 2.0]"),
+        (
+            {"name": "c.jpg", "labels": [box("car", 1, 1, 2, 2), box("car", 5, 0, 2, 1)]},
+            "image c.jpg, label 1, has the box [5, 0, 2, 1], but x2 and y2 name its last pixel, which can't come before"
+            " its first; exchange them, or take it out.",
+        ),
+        ({"name": "c.jpg", "labels": [box("car", 10, 2, 9.5, 5)]}, "label 0, has the box [10, 2, 9.5, 5], but x2 and"),
+        ({"name": "c.jpg", "labels": [box("car", 2, 10, 5, 9.5)]}, "label 0, has the box [2, 10, 5, 9.5], but x2 and"),
+        (
+            {"name": "c.jpg", "labels": [box("car", -5, 2, -0.5, 5)]},
+            "label 0, has the box [-5, 2, -0.5, 5], which lies outside its image; give x1, y1, x2 and y2 in pixels of t"
+            "hat image, or take it out.",
+        ),
+        ({"name": "c.jpg", "labels": [box("car", 2, -5, 5, -0.5)]}, "has the box [2, -5, 5, -0.5], which lies outside"),
+        (
+            {"name": "c.jpg", "labels": [box("car", 0, 0, float("nan"), 1)]},
+            "label 0, has [0, 0, nan, 1] for its 'box2d",
+        ),
+        (
+            {"name": "c.jpg", "labels": [box("car", 0, 0, 10**399, 1)]},
+            "for its 'box2d', but four finite numbers were e",
+        ),
+        *(
+            ({"name": "c.jpg", "labels": none}, "has no list of labels of c.jpg, each with its fields")
+            for none in ({}, "", 0, False)
+        ),
     ],
 )
 def test_wrong_frames_are_refused_with_file_and_item(bdd: Path, frame: dict[str, Any], expected: str) -> None:
@@ -159,10 +182,16 @@ def test_wrong_frames_are_refused_with_file_and_item(bdd: Path, frame: dict[str,
 
 
 def test_a_box_outside_its_image_is_refused_when_the_image_is_known(bdd: Path) -> None:
-    (bdd / DET).write_text(json.dumps([{"name": "a.jpg", "labels": [box("car", 32, 0, 40, 5)]}]))
+    frames = [{"name": "a.jpg", "labels": [box("car", 32, 0, 40, 5)]}, {"name": "b.jpg"}]
+    (bdd / DET).write_text(json.dumps(frames))
     table = BDD100K(bdd).open()
-    with pytest.raises(DataError, match=r"det_train\.json, image images/100k/train/a\.jpg: box 0 of 1 is .*touch"):
+    with pytest.raises(DataError) as error:
         table[0]
+    assert str(error.value).startswith(
+        f"{bdd / DET}, image images/100k/train/a.jpg: box 0 of 1 is [32.0, 0.0, 41.0, 6.0] (x1, y1, x2 + 1, y2 + 1), "
+        "expected boxes that touch their image of 18 x 32"
+    )
+    assert len(table[1].annotations["boxes"]) == 0  # a frame without labels shows nothing
 
 
 def test_a_file_that_is_cut_off_is_refused(bdd: Path) -> None:

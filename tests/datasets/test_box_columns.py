@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssmtl.datasets.box_columns import Listing, Row, SourceBoxes
+from ssmtl.datasets.box_columns import Listing, Row, SourceBoxes, as_written, half_open
 from ssmtl.datasets.canvas import place_mask
 from ssmtl.errors import DataError
 
@@ -71,6 +71,45 @@ def test_boxes_that_are_none_are_refused(box: tuple[float, ...], expected: str) 
         source_boxes((0, 0, 1, 1), box).placed((80, 100), (80, 100))
 
 
+def test_messages_say_what_the_edges_are_made_of() -> None:
+    rows = [Row(0, 0, False, 9, 0, 20, 1)]
+    columns = Listing.of(FILE, ("a",), rows, terms="x, y, x + width, y + height").columns(("a",), Path("images"))
+    with pytest.raises(
+        DataError, match=r"a: box 0 of 1 is \[9.0, 0.0, 20.0, 1.0\] \(x, y, x \+ width, y \+ height\), "
+    ):
+        columns.read(0, "a").placed((8, 8), (8, 8))
+    thin = source_boxes((3, 1, 3 + 1e-12, 2))
+    with pytest.raises(DataError, match=r"box 0 of 1 is \[3.0, 1.0, 3.0, 2.0\] \(on the canvas\), expected x1 < x2"):
+        thin.placed((8, 8), (8, 8))
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize(
+    ("corners", "expected"),
+    [
+        ((0, 0, 0, 0), None),
+        ((39.5, 19.5, 60, 60), None),
+        ((-5, -5, 0, 0), None),
+        ((3, 4, 2.5, 5), "can't come before its first"),
+        ((3, 4, 5, 3.5), "can't come before its first"),
+        ((-5, 4, -0.25, 5), "lies outside its image of 40x20 pixels"),
+        ((3, -5, 5, -0.25), "lies outside its image of 40x20 pixels"),
+        ((40, 4, 41, 5), "lies outside its image of 40x20 pixels"),
+        ((3, 20, 5, 21), "lies outside its image of 40x20 pixels"),
+    ],
+)
+def test_boxes_with_last_pixels_are_judged_by_their_own_numbers(
+    corners: tuple[float, float, float, float], expected: str | None, first: int
+) -> None:
+    x1, y1, x2, y2 = (side + first for side in corners)
+    if expected is None:
+        edges = (corners[0], corners[1], corners[2] + 1, corners[3] + 1)
+        assert half_open("a.xml", (x1, y1, x2, y2), first, (20, 40)) == edges
+    else:
+        with pytest.raises(DataError, match=rf"^a\.xml has the box \[{x1:g}, {y1:g}, {x2:g}, {y2:g}\], .*{expected}"):
+            half_open("a.xml", (x1, y1, x2, y2), first, (20, 40))
+
+
 def test_an_image_of_another_size_than_its_file_says_is_refused() -> None:
     boxes = source_boxes((0, 0, 9, 9), size=(80, 100))
     assert len(boxes.placed((80, 100), (8, 8))) == 1
@@ -109,3 +148,7 @@ def test_a_box_costs_35_bytes() -> None:
     assert columns.xyxy.nbytes + columns.labels.nbytes + columns.crowd.nbytes == 35 * 1000
     assert columns.xyxy.base is None  # no view that keeps the rows it came from
     assert np.diff(columns.starts).tolist() == [10] * 100
+
+
+def test_numbers_are_printed_as_the_file_has_them() -> None:
+    assert as_written((10.0, -2.5, 2.9999999999999996, 1e300)) == "[10, -2.5, 2.9999999999999996, 1e+300]"

@@ -109,6 +109,22 @@ def test_masks_of_indices_stand_beside_images(coco: Path, write_image: Write) ->
     assert "000007.png annotates '000007', but that image is missing" in refusal(reader)
 
 
+@pytest.mark.parametrize("missing", ["unlabeled", "refuse"])
+def test_masks_of_another_format_are_not_missing_masks(coco: Path, write_image: Write, missing: str) -> None:
+    reader = CocoInstances(coco, masks="masks", mask_names=("ground",), missing="unlabeled")
+    (coco / "masks").mkdir()
+    assert not reader.open().annotated("mask").any()
+    for number in (1, 2, 3):
+        write_image(coco / f"masks/{number:06}.tif", 0, (20, 40))
+    (coco / "masks/README").write_text("masks")
+    assert refusal(reader.replace(missing=missing)) == (
+        f"{coco / 'masks'} has no .png file that annotates an image, but only .tif, README; convert or rename its files"
+        ", or take them out."
+    )
+    write_image(coco / "masks/000001.PNG", 0, (20, 40))
+    assert reader.open().annotated("mask").tolist() == [True, False, False]
+
+
 def test_a_mask_that_does_not_fit_is_refused(coco: Path, write_image: Write) -> None:
     reader = CocoInstances(coco, masks="masks", mask_names=("ground",), missing="unlabeled")
     write_image(coco / "masks/000001.png", 0, (40, 20))
@@ -141,17 +157,46 @@ def test_coco_has_80_classes_once() -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda d: d["annotations"][0].update(bbox=[41, 0, 5, 5]), "image 000001.jpg: box 0 of 2 is [41.0, 0.0, 46.0"),
         (
-            lambda d: d["annotations"][0].update(bbox=[4, 2, 0, 5]),
-            "000001.jpg: box 0 of 2 is [4.0, 2.0, 4.0, 7.0], ex",
+            lambda d: d["annotations"][0].update(bbox=[40, 0, 5, 5]),
+            "annotation 7 has the bbox [40, 0, 5, 5], which lies outside its image of 40x20 pixels; give left, top, wid"
+            "th and height in pixels of that image, or take the annotation out.",
         ),
-        (lambda d: d["annotations"][0].update(bbox=[4, 2, -3, 5]), "box 0 of 2 is [4.0, 2.0, 1.0, 7.0], expected x1 <"),
-        (lambda d: d["annotations"][0].update(bbox=[4, 2, float("nan"), 5]), "[4.0, 2.0, nan, 7.0], expected finite"),
+        (
+            lambda d: d["annotations"][0].update(bbox=[0, 20, 5, 5]),
+            "bbox [0, 20, 5, 5], which lies outside its image",
+        ),
+        (
+            lambda d: d["annotations"][0].update(bbox=[-5, 0, 5, 5]),
+            "bbox [-5, 0, 5, 5], which lies outside its image",
+        ),
+        (
+            lambda d: d["annotations"][0].update(bbox=[0, -5, 5, 5]),
+            "bbox [0, -5, 5, 5], which lies outside its image",
+        ),
+        (
+            lambda d: d["annotations"][0].update(bbox=[4, 2.5, 0, 5]),
+            "annotation 7 has the bbox [4, 2.5, 0, 5], but its width and height, the last two, must be above 0; correc"
+            "t it, or set empty_boxes='drop' in the reader.",
+        ),
+        (
+            lambda d: d["annotations"][0].update(bbox=[4, 2, -3, 5]),
+            "annotation 7 has the bbox [4, 2, -3, 5], but its width and height, the last two, must be above 0; correct "
+            "it, or take the annotation out.",
+        ),
+        (lambda d: d["annotations"][0].update(bbox=[4, 2, 0, -3]), "or take the annotation out."),
+        (
+            lambda d: d["annotations"][0].update(bbox=[4, 2, float("nan"), 5]),
+            "annotation 7 has [4, 2, nan, 5] for its 'bbox', but four finite numbers",
+        ),
+        (
+            lambda d: d["annotations"][0].update(bbox=[4, 2, 10**399, 5]),
+            "for its 'bbox', but four finite numbers",
+        ),
         (lambda d: d["annotations"][0].update(bbox=[4, 2, 3]), "annotation 7 has [4, 2, 3] for its 'bbox', but four"),
-        (lambda d: d["annotations"][0].update(bbox="4 2 3 1"), "annotation 7 has 4 2 3 1 for its 'bbox', but four num"),
-        (lambda d: d["annotations"][0].update(bbox=[4, 2, 3, True]), "for its 'bbox', but four numbers were expected"),
-        (lambda d: d["annotations"][0].pop("bbox"), "annotation 7 has None for its 'bbox', but four numbers"),
+        (lambda d: d["annotations"][0].update(bbox="4 2 3 1"), "annotation 7 has 4 2 3 1 for its 'bbox', but four fin"),
+        (lambda d: d["annotations"][0].update(bbox=[4, 2, 3, True]), "for its 'bbox', but four finite numbers were"),
+        (lambda d: d["annotations"][0].pop("bbox"), "annotation 7 has None for its 'bbox', but four finite numbers"),
         (
             lambda d: d["annotations"][0].update(category_id=2),
             "annotation 7 has the category 2, which the file",
@@ -193,8 +238,48 @@ def test_empty_boxes_can_be_dropped(coco: Path) -> None:
     edit(coco, lambda document: document["annotations"][0].update(bbox=[4, 2, 0, 5]))
     boxes = CocoInstances(coco, empty_boxes="drop").open()[0].annotations["boxes"]
     assert boxes.crowd.tolist() == [True]
-    edit(coco, lambda document: document["annotations"][0].update(bbox=[4, 2, -1, 5]))
-    assert "expected x1 < x2" in refusal(CocoInstances(coco, empty_boxes="drop"))
+    edit(coco, lambda document: document["annotations"][0].update(bbox=[4, 2, 0, -5]))
+    assert "annotation 7 has the bbox [4, 2, 0, -5], but its width" in refusal(CocoInstances(coco, empty_boxes="drop"))
+
+
+def test_boxes_that_are_left_out_may_be_empty(coco: Path) -> None:
+    edit(coco, lambda document: document["annotations"][2].update(bbox=[4, 2, 0, 5]))
+    assert "annotation 9 has the bbox" in refusal(CocoInstances(coco))
+    table = CocoInstances(coco, names=("car", "dog"), leave_out=("person",)).open()
+    assert len(table[0].annotations["boxes"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "crowd"), [(0, False), (1, True), (False, False), (True, True), (None, False), ("absent", False)]
+)
+def test_a_crowd_is_what_the_file_calls_one(coco: Path, value: object, crowd: bool) -> None:
+    if value == "absent":
+        edit(coco, lambda document: document["annotations"][1].pop("iscrowd"))
+    else:
+        edit(coco, lambda document: document["annotations"][1].update(iscrowd=value))
+    assert CocoInstances(coco).open()[2].annotations["boxes"].crowd.tolist() == [crowd]
+
+
+@pytest.mark.parametrize("value", ["0", "false", [0], 2, -1, 1.0, {}, ""])
+def test_a_crowd_that_is_neither_0_nor_1_is_refused(coco: Path, value: object) -> None:
+    edit(coco, lambda document: document["annotations"][1].update(iscrowd=value))
+    assert refusal(CocoInstances(coco)).startswith(
+        f"{coco / INSTANCES}, annotation 8 has {str(value)!r} for its 'iscrowd', but 0 or 1 was expected; correct it"
+    )
+
+
+@pytest.mark.parametrize("value", ["40", 40.0, 0, -40, True, [40], 2**31])
+@pytest.mark.parametrize("side", ["width", "height"])
+def test_a_side_that_is_none_is_refused(coco: Path, side: str, value: object) -> None:
+    edit(coco, lambda document: document["images"][1].update({side: value}))
+    assert refusal(CocoInstances(coco)).startswith(
+        f"{coco / INSTANCES}, image 10 has {str(value)!r} for its {side}, but a whole number of pixels above 0 was expe"
+    )
+
+
+def test_a_side_may_be_unknown(coco: Path) -> None:
+    edit(coco, lambda document: document["images"][1].update(width=None))
+    assert len(CocoInstances(coco).open()[0].annotations["boxes"]) == 2
 
 
 @pytest.mark.parametrize("keep", [0.5, 0.99])
@@ -210,7 +295,7 @@ def test_an_image_of_another_size_is_refused(coco: Path, write_image: Write) -> 
     with pytest.raises(DataError, match=r"image train2017/000001\.jpg: it says 40x20 pixels, but the image has 20x10"):
         table[0]
     edit(coco, lambda document: document["images"][1].pop("width"))
-    with pytest.raises(DataError, match=r"box 1 of 2 is \[20.0, 0.0, 40.2, 20.0\], expected boxes that touch"):
+    with pytest.raises(DataError, match=r"box 1 of 2 is \[20.0, 0.0, 40.2, 20.0\] \(x, y, x \+ width, y \+ h"):
         CocoInstances(coco).open()[0]
 
 

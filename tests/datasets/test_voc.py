@@ -140,9 +140,38 @@ def test_lists_that_disagree_with_the_images_are_refused(voc: Path) -> None:
         ),
         (annotation(PERSON).replace("<width>40<", "<width><"), "has '' for its size/width, but a finite number"),
         (annotation(PERSON).replace("<height>20<", "<height>inf<"), "has 'inf' for its size/height, but a finite"),
-        (annotation(DOG, PERSON.replace("<xmax>10<", "<xmax>0<")), "box 1 of 2 is .*expected x1 < x2"),
+        (annotation(PERSON).replace("<width>40<", "<width>0<"), r"a\.xml has 0 for its size/width, but a whole number"),
+        (annotation(PERSON).replace("<height>20<", "<height>-20<"), r"a\.xml has -20 for its size/height, but a whole"),
+        (annotation(PERSON).replace("<width>40<", "<width>40.5<"), r"a\.xml has 40\.5 for its size/width, but a whole"),
+        (annotation(PERSON).replace("<width>40<", "<width>1e300<"), r"a\.xml has 1e\+300 for its size/width, but a wh"),
+        (
+            annotation(DOG.replace("<difficult>1<", "<difficult>true<")),
+            "object 0 has 'true' for its difficult, but 0 or",
+        ),
+        (annotation(DOG.replace("<difficult>1<", "<difficult>2<")), "object 0 has '2' for its difficult, but 0 or 1"),
+        (annotation(DOG.replace("<difficult>1<", "<difficult><")), "object 0 has '' for its difficult, but 0 or 1 was"),
+        (
+            annotation(DOG, PERSON.replace("<xmax>10<", "<xmax>0<")),
+            r"object 1 has the box \[1, 2, 0, 20\], but x2 and y2 name its last pixel",
+        ),
+        (
+            annotation(PERSON.replace("<xmin>1<", "<xmin>10<").replace("<xmax>10<", "<xmax>9.5<")),
+            r"a\.xml object 0 has the box \[10, 2, 9\.5, 20\], but x2 and y2 name its last pixel",
+        ),
+        (
+            annotation(PERSON.replace("<ymin>2<", "<ymin>20<").replace("<ymax>20<", "<ymax>19.5<")),
+            r"a\.xml object 0 has the box \[1, 20, 10, 19\.5\], but x2 and y2 name its last pixel",
+        ),
+        (
+            annotation(PERSON.replace("<xmin>1<", "<xmin>-3<").replace("<xmax>10<", "<xmax>0.5<")),
+            r"object 0 has the box \[-3, 2, 0\.5, 20\], which lies outside its image of 40x20 pixels; give x1",
+        ),
+        (
+            annotation(PERSON.replace("<xmin>1<", "<xmin>41<").replace("<xmax>10<", "<xmax>45<")),
+            r"object 0 has the box \[41, 2, 45, 20\], which lies outside its image of 40x20 pixels",
+        ),
         (annotation(PERSON.replace("<xmax>10<", "<xmax>nan<")), "object 0 has 'nan' for its bndbox/xmax, but a finite"),
-        (annotation(PERSON.replace("<ymin>2<", "<ymin>21<").replace("<ymax>20<", "<ymax>30<")), "touch their image"),
+        (annotation(PERSON.replace("<ymin>2<", "<ymin>21<").replace("<ymax>20<", "<ymax>30<")), "which lies outside"),
         (annotation(PERSON, size=(40, 20)), r"a\.xml: it says 20x40 pixels, but the image has 40x20"),
     ],
 )
@@ -154,6 +183,21 @@ def test_wrong_annotations_are_named(voc: Path, content: str, expected: str) -> 
 
 def test_an_annotation_without_objects_has_no_boxes(tmp_path: Path) -> None:
     path = tmp_path / "a.xml"
-    path.write_text(annotation(size=(0, 0)))
+    path.write_text(annotation())
     found = voc_boxes(path)
-    assert (found.xyxy.shape, found.labels.shape, found.size) == ((0, 4), (0,), (0, 0))
+    assert (found.xyxy.shape, found.labels.shape, found.size) == ((0, 4), (0,), (20, 40))
+
+
+def test_the_last_pixel_of_an_image_may_be_a_box(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    corner = "<bndbox><xmin>40</xmin><ymin>20</ymin><xmax>40</xmax><ymax>20</ymax></bndbox>"
+    path.write_text(annotation(f"<object><name>cat</name>{corner}</object>"))
+    found = voc_boxes(path)
+    assert (found.xyxy.tolist(), found.crowd.tolist()) == ([[39, 19, 40, 20]], [False])
+
+
+@pytest.mark.parametrize("folder", ["Annotations", "SegmentationClass"])
+def test_files_of_another_format_are_not_missing_annotations(voc: Path, folder: str) -> None:
+    for path in (voc / "VOCdevkit/VOC2012" / folder).iterdir():
+        path.rename(path.with_suffix(".txt"))
+    assert "file that annotates an image, but only .txt; convert or" in refusal(PascalVOC(voc, split="test"))
