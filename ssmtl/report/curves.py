@@ -41,6 +41,8 @@ STYLE: dict[RcKeyType, Any] = {
 }
 FRACTIONS = ("coverage", "confidence", "precision")
 """Names that strategies log beside their loss terms, all in [0, 1]."""
+COUNTS = "pseudo_"
+"""What the names of other such numbers begin with."""
 POINTS = 400
 
 
@@ -73,7 +75,7 @@ class Figure(NamedTuple):
 
 def loss_figures(train: Sequence[Record]) -> list[Figure]:
     """Return the total loss, then the loss terms of every task, then the learning rate."""
-    names = [name for name in _names(train) if name.rpartition("/")[2] not in FRACTIONS]
+    names = [name for name in _names(train) if not _is_of_pseudo_labels(name)]
     figures = [_figure("loss", "Loss", [series(train, "loss", "total loss")], 0)] if "loss" in names else []
     tasks = list(dict.fromkeys(name.partition("/")[0] for name in names if "/" in name))
     for task in tasks:
@@ -85,13 +87,24 @@ def loss_figures(train: Sequence[Record]) -> list[Figure]:
 
 
 def coverage_figures(train: Sequence[Record]) -> list[Figure]:
-    """Return, per task, how pseudo-labels fare: the share above the threshold, their mean confidence."""
-    names = [name for name in _names(train) if "/" in name and name.rpartition("/")[2] in FRACTIONS]
-    figures = []
-    for index, task in enumerate(dict.fromkeys(name.rpartition("/")[0] for name in names)):
-        curves = [series(train, name, name.rpartition("/")[2]) for name in names if name.startswith(f"{task}/")]
-        figures.append(_figure("fraction", f"Pseudo-labels of {task}", curves, 100 + index, unit_range=True))
+    """Return, per task, how pseudo-labels fare: the share above the threshold, their mean confidence, their number."""
+    names = [name for name in _names(train) if "/" in name and _is_of_pseudo_labels(name)]
+    figures: list[Figure] = []
+    for task in dict.fromkeys(name.rpartition("/")[0] for name in names):
+        mine = [(name, name.rpartition("/")[2]) for name in names if name.startswith(f"{task}/")]
+        shares = [series(train, name, short) for name, short in mine if short in FRACTIONS]
+        counts = [series(train, name, short.replace("_", "-")) for name, short in mine if short not in FRACTIONS]
+        if shares:
+            heading = f"Pseudo-labels of {task}"
+            figures.append(_figure("fraction", heading, shares, 100 + len(figures), unit_range=True))
+        if counts:
+            figures.append(_figure("per image", f"Pseudo-labels of {task}, number", counts, 100 + len(figures)))
     return figures
+
+
+def _is_of_pseudo_labels(name: str) -> bool:
+    short = name.rpartition("/")[2]
+    return short in FRACTIONS or short.startswith(COUNTS)
 
 
 def metric_figures(validation: Sequence[Record]) -> list[Figure]:

@@ -131,8 +131,9 @@ def _split_table(run: Run, split: str, scored: Mapping[tuple[str, str], Record],
     if not tested:
         last = max(record.step for record in scored.values())
         warnings.append(f"This run has not been tested: these are its validation metrics at step {last}.")
-    reference = _reference(run, split, warnings) if tested else None
     names = list(dict.fromkeys(name for record in scored.values() for name in record.values))
+    of_tasks = any("/" in name for name in names)
+    reference = _reference(run, split, warnings) if tested and of_tasks else None
     names.sort(key=lambda name: name.partition("/")[0] if "/" in name else "~")
     footnotes: list[str] = []
     lines: list[Line] = []

@@ -55,6 +55,14 @@ def test_losses_coverage_and_metrics_are_told_apart(make_run):
     ]
 
 
+def test_numbers_of_pseudo_labels_are_no_losses():
+    values = {"d/supervised": 1.0, "d/coverage": 0.5, "d/pseudo_boxes": 3.0}
+    records = [record(step, **values) for step in (0, 1)]
+    assert [entry.label for entry in loss_figures(records)[0].legend] == ["supervised"]
+    found = [(figure.title, [entry.label for entry in figure.legend]) for figure in coverage_figures(records)]
+    assert found == [("Pseudo-labels of d", ["coverage"]), ("Pseudo-labels of d, number", ["pseudo-boxes"])]
+
+
 def test_student_and_teacher_get_lines_of_their_own():
     records = [Record("validation", 1, "v", "", weights, {"d/auc": 0.5}) for weights in ("student", "teacher")]
     (figure,) = metric_figures(records)
