@@ -11,6 +11,7 @@ from golden import ROOT, STEPS, first_losses, stored
 from launch import environment
 
 from ssmtl.commands.recipes import load_recipe, shipped_recipes
+from ssmtl.evaluate import scores_once
 from ssmtl.recipe import read_recipe
 
 FILES = sorted((ROOT / "recipes").glob("*.py"))
@@ -91,6 +92,8 @@ def test_it_runs_from_the_command_line_without_data(path, tmp_path, ssmtl):
     assert result.returncode == 0, result.stderr
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     tested = {row["split"] for row in rows if row["phase"] == "test"}
-    assert tested == {split.name for split in read_recipe(out / "recipe.json").test}
+    recipe = read_recipe(out / "recipe.json")
+    assert tested - {"all"} == {split.name for split in recipe.test}
+    assert ("all" in tested) == scores_once(recipe.test, recipe.tasks)
     assert (out / "report.html").stat().st_size > 10_000
     assert "report: " in result.stdout
