@@ -152,11 +152,11 @@ def _table(
 ) -> Table:
     table = Table(title="mean ± standard deviation over seeds", title_justify="left", caption_justify="left")
     table.add_column("split")
-    table.add_column("metric")
+    table.add_column("metric", overflow="fold")
     for name, count in counts.items():
-        table.add_column(Text(f"{name}\nn = {count}"), justify="right")
+        table.add_column(Text(f"{name}\nn = {count}"), justify="right", overflow="fold")
     for name in paired:
-        table.add_column(Text(f"{name}\nminus baseline"), justify="right")
+        table.add_column(Text(f"{name}\nminus baseline"), justify="right", overflow="fold")
     if paired:
         table.caption = "Differences are paired by seed; in brackets, how many seeds are higher than the baseline."
     keys = list(dict.fromkeys(key for group in spreads.values() for key in group))
