@@ -173,7 +173,11 @@ class Summarized(Protocol):
     """Ability: what becomes of predictions as pseudo-labels can be told in a few numbers, for people to watch."""
 
     def summarize(self, weak: Prediction, target: Target) -> dict[str, Loss]:
-        """Return named ratios of weak predictions and the pseudo-targets made of them, moved to where they teach."""
+        """Return named ratios of weak predictions and the pseudo-targets made of them, moved to where they teach.
+
+        Those in [0, 1] are called "coverage", "confidence" or "precision"; any other name begins with "pseudo_". By
+        that the report tells them from losses.
+        """
 
 
 @runtime_checkable

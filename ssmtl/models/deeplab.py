@@ -24,8 +24,9 @@ class DeepLabV3Plus(Head):
 
     The low-level map is the finest of stride 4 or more. Logits are computed at its size and resized to the image's,
     bilinearly without aligned corners, as is what joins it. The pyramid projects by a 1x1 convolution as in the paper.
-    `low_level_channels` is 256 in the code of Dense FixMatch (Martí i Rabadán et al. 2022) and 48 in the paper, which
-    also has `separable` 3x3 convolutions. That code's multi-grid is left out: the encoder's dilation is its own.
+    `low_level_channels` is 256 in the code of Dense FixMatch (Martí i Rabadán et al. 2022) and 48 in the paper, whose
+    3x3 convolutions are separable; here they are plain, as in that code. Its multi-grid is left out: the encoder's
+    dilation is its own.
 
     An encoder shared with a detector is best kept at `TimmEncoder(output_stride=16)`, our choice where the papers
     state none: at 32 masks lose detail, and at 8, the segmentation code's choice, three of its levels have one stride,
@@ -39,7 +40,6 @@ class DeepLabV3Plus(Head):
     """Dilation of the three 3x3 convolutions; None: (12, 24, 36) at stride 8, (6, 12, 18) at 16, (3, 6, 9) at 32."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Rate at which whole channels are dropped, after the pyramid and before the logits."""
-    separable: bool = False
     norm: Literal["batchnorm", "groupnorm"] = "batchnorm"
     """Batch statistics of image pooling come from as many values as there are images; 32 groups need no batch."""
 
@@ -93,13 +93,13 @@ class _Decoder(nn.Module):
         self.low_level = config.low_level(features)
         rates, width = config.dilations(features.strides[-1]), config.channels
         self.pyramid = nn.Sequential(
-            ASPP(features.channels[-1], width, rates, separable=config.separable, dropout=0.0),
+            ASPP(features.channels[-1], width, rates, separable=False, dropout=0.0),
             nn.Dropout2d(config.dropout),
         )
         self.reduce = _block(nn.Conv2d(features.channels[self.low_level], config.low_level_channels, 1, bias=False))
         self.fuse = nn.Sequential(
-            _block(_conv(width + config.low_level_channels, width, separable=config.separable)),
-            _block(_conv(width, width, separable=config.separable)),
+            _block(nn.Conv2d(width + config.low_level_channels, width, 3, padding=1, bias=False)),
+            _block(nn.Conv2d(width, width, 3, padding=1, bias=False)),
             nn.Dropout2d(config.dropout),
         )
         self.logits = nn.Conv2d(width, outputs, 1)
@@ -112,18 +112,8 @@ class _Decoder(nn.Module):
         return _resize(self.logits(self.fuse(torch.cat([coarse, fine], dim=1))), size)
 
 
-def _conv(inputs: int, outputs: int, *, separable: bool) -> nn.Module:
-    from segmentation_models_pytorch.decoders.deeplabv3.decoder import SeparableConv2d
-
-    if separable:
-        layer: nn.Module = SeparableConv2d(inputs, outputs, kernel_size=3, padding=1, bias=False)
-        return layer
-    return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-
-
-def _block(conv: nn.Module) -> nn.Sequential:
-    last = [part for part in conv.modules() if isinstance(part, nn.Conv2d)][-1]
-    return nn.Sequential(conv, nn.BatchNorm2d(last.out_channels), nn.ReLU())
+def _block(conv: nn.Conv2d) -> nn.Sequential:
+    return nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), nn.ReLU())
 
 
 def _group_norms(module: nn.Module) -> None:

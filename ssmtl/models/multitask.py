@@ -160,7 +160,8 @@ class MultiTaskModel(nn.Module):
         extra = None
         if self.bridge is not None and self.bridge.into == name:
             extra = self._extra(select(images), count)
-        with nullcontext() if count == len(padded) else no_updates(self.heads[name]):
+        # Rows that were made up are no sample of the data, so running statistics learn nothing from them.
+        with nullcontext() if count == len(padded) else batch_statistics(self.heads[name], "hold"):
             prediction = self.heads[name]([select(level) for level in features], tuple(images.shape[-2:]), extra)
         return prediction if count == len(padded) else tree_map(lambda t: t[:count], prediction)
 
@@ -217,33 +218,19 @@ def _check_names(names: list[str], bridge: SaliencyBridge | None) -> None:
 
 
 @contextmanager
-def no_updates(model: nn.Module) -> Iterator[None]:
-    """Leave the running statistics of batch normalization alone in the block: its rows are no sample of the data."""
-    norms = [part for part in model.modules() if isinstance(part, _BatchNorm) and part.training]
-    before = [norm.track_running_stats for norm in norms]
-    try:
-        for norm in norms:
-            norm.track_running_stats = False
-        yield
-    finally:
-        for norm, tracked in zip(norms, before, strict=True):
-            norm.track_running_stats = tracked
-
-
-@contextmanager
-def batch_statistics(model: nn.Module, mode: Literal["update", "batch", "eval"]) -> Iterator[None]:
+def batch_statistics(model: nn.Module, mode: Literal["update", "batch", "eval", "hold"]) -> Iterator[None]:
     """Choose which statistics batch normalization uses in the block, and whether it updates the running ones.
 
     "update": those of the batch, and the running ones move. "batch": those of the batch, running ones untouched to the
-    bit. "eval": the running ones. Only batch normalization changes; dropout stays in the model's own mode. Everything
-    is as before afterwards, also after an exception.
+    bit. "eval": the running ones. "hold": those in use before, and the running ones stay. Only batch normalization
+    changes; dropout stays in the model's own mode. Everything is as before afterwards, also after an exception.
     """
     norms = [part for part in model.modules() if isinstance(part, _BatchNorm)]
     before = [(norm, norm.training, norm.track_running_stats) for norm in norms]
     try:
-        for norm, _, tracked in before:
-            norm.training = mode != "eval"
-            norm.track_running_stats = tracked and mode != "batch"
+        for norm, training, tracked in before:
+            norm.training = training if mode == "hold" else mode != "eval"
+            norm.track_running_stats = tracked and mode in ("update", "eval")
         yield
     finally:
         for norm, training, tracked in before:

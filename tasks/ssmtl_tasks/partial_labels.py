@@ -23,6 +23,7 @@ from ssmtl.strategies.supervised import Supervised
 from ssmtl.streams import Explicit, Implicit
 from ssmtl.teacher import Teacher
 from ssmtl.views.presets import dense_strong, dense_weak
+from ssmtl.views.warps import HorizontalFlip
 from ssmtl_tasks.detection import Detection
 from ssmtl_tasks.detection_head import RetinaNetHead
 from ssmtl_tasks.segmentation import Segmentation
@@ -30,14 +31,8 @@ from ssmtl_tasks.segmentation import Segmentation
 SEGMENTATION, DETECTION = "segmentation", "detection"
 
 MethodName = Literal["supervised", "fixmatch-star", "dense-fixmatch"]
-PAPER, PAPER_NAMES = (
-    "partial-labels",
-    {
-        "supervised": "Supervised",
-        "fixmatch-star": "FixMatch*",
-        "dense-fixmatch": "DenseFixMatch",
-    },
-)
+PAPER = "partial-labels"
+PAPER_NAMES = {"supervised": "Supervised", "fixmatch-star": "FixMatch*", "dense-fixmatch": "DenseFixMatch"}
 Learned = Literal["both", "segmentation", "detection"]
 Sampling = Literal["implicit", "explicit"]
 Unlabeled = Literal["unlabeled", "all"]
@@ -176,7 +171,7 @@ def views(method: MethodName, crop: Canvas, scale: tuple[float, float], *, share
     together = method == "fixmatch-star" and shared_flip
     weak = dense_weak(crop, scale, shared_flip=together)
     if method == "supervised" and not shared_flip:
-        weak = weak.replace(always=weak.always[:1])
+        weak = weak.replace(always=tuple(op for op in weak.always if not isinstance(op, HorizontalFlip)))
     return Views(weak=weak, strong=dense_strong(crop, scale, shared_flip=together))
 
 
@@ -263,9 +258,11 @@ def _deviations(
         )
     if network.encoder == SMALL.encoder:
         found.append(
-            "A small network (timm's test_resnet with 64 channels in its heads) at a learning rate of 2e-2, scales of "
-            "0.75 to 1.5, and some hundred steps, instead of a ResNet-50 at 1e-3, 0.5 to 2, and 89,250. Lambda rises "
-            "during all of the steps, not 5 or 10 %: the teacher starts from random weights."
+            f"A small network (timm's {SMALL.encoder} with {SMALL.channels} channels in its heads) at a learning rate "
+            f"of {SMALL.optimizer.lr:g}, scales of {SMALL.scale[0]:g} to {SMALL.scale[1]:g}, and some hundred steps, "
+            f"instead of a ResNet-50 at {FULL.optimizer.lr:g}, {FULL.scale[0]:g} to {FULL.scale[1]:g}, and "
+            f"{FULL.steps:,}. Lambda rises during {SMALL.warmup:.0%} of the steps, not 5 or 10 %: the teacher starts "
+            "from random weights."
         )
     else:
         found.append(
