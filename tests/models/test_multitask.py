@@ -227,6 +227,19 @@ def test_statistics_of_the_batch_leave_the_running_ones_even_beside_infinity(nor
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_held_statistics_are_used_as_before_and_stay(normed, training):
+    x = torch.tensor([[1.0, 2.0, 3.0], [3.0, 2.0, 7.0]])
+    norm = normed[0].train(training)
+    norm.running_mean.fill_(2.0)
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    with batch_statistics(norm, "hold"):
+        held = norm(x)
+    assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
+    assert (norm.training, norm.track_running_stats) == (training, True)
+    torch.testing.assert_close(held, norm(x))
+
+
 def test_running_statistics_leave_dropout_on(normed):
     x = torch.ones(64, 3)
     with batch_statistics(normed, "eval"):
