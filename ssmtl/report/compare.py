@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ssmtl.errors import CheckpointError, RecipeError, nearest
-from ssmtl.report.records import Run, read_run
+from ssmtl.report.records import Record, Run, read_run
+from ssmtl.report.tables import PERCENT
+
+PAIRED = "Differences are paired by seed; in brackets, how many seeds are higher than the baseline."
 
 Results = Mapping[tuple[str, str], float]
 """Test metrics of one run by (split, metric)."""
@@ -53,12 +56,18 @@ def compare(runs: Sequence[Path], *, baseline: str | None = None) -> Comparison:
         for name, seeds in results.items()
         if baseline is not None and name != baseline
     }
+    tested = {name: _tested(seeds.values()) for name, seeds in groups.items()}
     data = {
         "baseline": baseline,
-        "groups": {name: {"seeds": sorted(results[name]), "metrics": _json(group)} for name, group in spreads.items()},
+        "groups": {
+            name: {"seeds": sorted(results[name]), "tested": tested[name], "metrics": _json(group)}
+            for name, group in spreads.items()
+        },
         "differences": {name: _json(group) for name, group in paired.items()},
     }
-    return Comparison(_table(spreads, paired, {name: len(seeds) for name, seeds in results.items()}), data)
+    table = _table(spreads, paired, {name: len(seeds) for name, seeds in results.items()})
+    table.caption = Text("\n".join([*([PAIRED] if paired else []), *_unlike(tested)])) or None
+    return Comparison(table, data)
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -113,6 +122,23 @@ def _results(run: Run) -> Results:
     return found
 
 
+def _tested(runs: Iterable[Run]) -> list[str]:
+    """Return whose weights of which checkpoints were tested, as in "median of last 20, teacher"."""
+    return list(dict.fromkeys(_way(record) for run in runs for record in run.phase("test")))
+
+
+def _way(record: Record) -> str:
+    return ", ".join(part for part in (record.checkpoint, record.weights) if part)
+
+
+def _unlike(tested: Mapping[str, list[str]]) -> list[str]:
+    """Return a sentence that says so where recipes were tested in different ways."""
+    ways = {name: " and ".join(way or "unnamed" for way in found) for name, found in tested.items()}
+    if len(set(ways.values())) < 2:
+        return []
+    return [f"Tested in different ways: {'; '.join(f'{name}: {way}' for name, way in ways.items())}."]
+
+
 def _spreads(runs: Sequence[Results]) -> dict[tuple[str, str], Spread]:
     """Return the spread of every metric; a run that lacks one counts as not finite, so that no mean hides it."""
     keys = dict.fromkeys(key for run in runs for key in run)
@@ -157,28 +183,27 @@ def _table(
         table.add_column(Text(f"{name}\nn = {count}"), justify="right", overflow="fold")
     for name in paired:
         table.add_column(Text(f"{name}\nminus baseline"), justify="right", overflow="fold")
-    if paired:
-        table.caption = "Differences are paired by seed; in brackets, how many seeds are higher than the baseline."
     keys = list(dict.fromkeys(key for group in spreads.values() for key in group))
     for index, (split, metric) in enumerate(keys):
         first = index == 0 or keys[index - 1][0] != split
         last = index == len(keys) - 1 or keys[index + 1][0] != split
         key = (split, metric)
-        ours = [_cell(group.get(key), signed=False) for group in spreads.values()]
-        differences = [_cell(group.get(key), signed=True) for group in paired.values()]
+        ours = [_cell(group.get(key), metric, signed=False) for group in spreads.values()]
+        differences = [_cell(group.get(key), metric, signed=True) for group in paired.values()]
         table.add_row(Text(split if first else ""), Text(metric), *ours, *differences, end_section=last)
     return table
 
 
-def _cell(found: Spread | None, *, signed: bool) -> Text:
+def _cell(found: Spread | None, metric: str, *, signed: bool) -> Text:
     if found is None:
         return Text("")
     if math.isnan(found.mean):
         bad = sum(not math.isfinite(value) for value in found.values)
         return Text(f"n/a ({bad} of {len(found.values)} not finite)")
-    text = f"{found.mean:+.3f}" if signed else f"{found.mean:.3f}"
+    digits = 2 if metric.endswith(PERCENT) else 3
+    text = f"{found.mean:{'+' if signed else ''}.{digits}f}"
     if found.sd is not None:
-        text += f" ± {found.sd:.3f}"
+        text += f" ± {found.sd:.{digits}f}"
     if signed:
         text += f" ({sum(value > 0 for value in found.values)}/{len(found.values)})"
     return Text(text)

@@ -1,200 +1,150 @@
-"""Curves of a run as SVG for a page: losses, metrics and pseudo-label coverage over the steps.
+"""Which curves a run's report shows: losses, metrics, and what strategies log beside them, told apart by name."""
 
-Everything with a name in it (titles, legends) stays outside the drawing, so that it is escaped with the page; the
-drawing takes its text and grid color from the page, so that it fits a light and a dark one.
-"""
-
-import io
-import math
-import re
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
-from jaxtyping import Float64
-from matplotlib import rc_context
-from matplotlib.figure import Figure as Canvas
-from matplotlib.typing import RcKeyType
 
+from ssmtl.report.drawing import Curve, Figure, areas, lines, series
 from ssmtl.report.records import Record
-from ssmtl.report.tables import title
+from ssmtl.report.tables import PERCENT, title
 
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7f7f7f")
-"""Okabe and Ito's colors for color-blind readers, without black and yellow, which vanish on one of the two pages."""
-DASHES = ("solid", "dashed", "dotted")
-INK, GRID = "#010203", "#040506"
-STYLE: dict[RcKeyType, Any] = {
-    "axes.edgecolor": INK,
-    "axes.facecolor": "none",
-    "axes.labelcolor": INK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "figure.facecolor": "none",
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "grid.color": GRID,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "ssmtl",
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-}
 FRACTIONS = ("coverage", "confidence", "precision")
 """Names that strategies log beside their loss terms, all in [0, 1]."""
 COUNTS = "pseudo_"
 """What the names of other such numbers begin with."""
-POINTS = 400
-
-
-class Curve(NamedTuple):
-    """A series: one value per step, NaN where nothing finite was measured; `bad` counts values that weren't finite."""
-
-    label: str
-    steps: Float64[np.ndarray, " n"]
-    values: Float64[np.ndarray, " n"]
-    bad: int = 0
-
-
-class Legend(NamedTuple):
-    """What a line means: its label, its color, and its CSS border style."""
-
-    label: str
-    color: str
-    style: str
-
-
-class Figure(NamedTuple):
-    """A drawn figure: SVG without any name in it, and the words around it."""
-
-    title: str
-    svg: str
-    legend: tuple[Legend, ...]
-    note: str
-    alt: str
+BINS: Mapping[str, str] = MappingProxyType(
+    {
+        f"confidence_to_{end}": f"{start / 100:g} to {end / 100:g}"
+        for start, end in ((0, 20), (20, 40), (40, 60), (60, 80), (80, 90), (90, 95), (95, 99), (99, 100))
+    }
+)
+"""The confidence histogram: shares of rows whose largest probability lies in a bin, with the bin in words."""
+MASKED: Mapping[str, str] = MappingProxyType(
+    {
+        "ood_masked": "masked, of the unlabeled rows",
+        "ood_hits": "foreign, of the masked rows",
+        "foreign": "foreign, of the unlabeled rows (what chance would hit)",
+    }
+)
+"""What is logged of a mask over unlabeled rows, all in [0, 1]."""
+SIGNAL: Mapping[str, str] = MappingProxyType(
+    {"tsa_kept": "labeled rows that still train", "tsa_threshold": "threshold of their probability"}
+)
+"""What training signal annealing logs, all in [0, 1]."""
+CHECKPOINTS = "checkpoint_test"
+"""The phase of tests of single checkpoints during training."""
+ERROR = "error_pct"
 
 
 def loss_figures(train: Sequence[Record]) -> list[Figure]:
     """Return the total loss, then the loss terms of every task, then the learning rate."""
-    names = [name for name in _names(train) if not _is_of_pseudo_labels(name)]
-    figures = [_figure("loss", "Loss", [series(train, "loss", "total loss")], 0)] if "loss" in names else []
+    names = [name for name in _names(train) if _is_loss(name)]
+    figures = [lines("loss", "Loss", [series(train, "loss", "total loss")], 0)] if "loss" in names else []
     tasks = list(dict.fromkeys(name.partition("/")[0] for name in names if "/" in name))
     for task in tasks:
         curves = [series(train, name, name.partition("/")[2]) for name in names if name.startswith(f"{task}/")]
-        figures.append(_figure("loss", f"Loss terms of {task}", curves, len(figures)))
+        figures.append(lines("loss", f"Loss terms of {task}", curves, len(figures)))
     if "lr" in names:
-        figures.append(_figure("learning rate", "Learning rate", [series(train, "lr", "learning rate")], len(figures)))
+        figures.append(lines("learning rate", "Learning rate", [series(train, "lr", "learning rate")], len(figures)))
     return figures
 
 
 def coverage_figures(train: Sequence[Record]) -> list[Figure]:
-    """Return, per task, how pseudo-labels fare: the share above the threshold, their mean confidence, their number."""
-    names = [name for name in _names(train) if "/" in name and _is_of_pseudo_labels(name)]
+    """Return, per task, how pseudo-labels fare: share above the threshold, confidence, its histogram, their number."""
     figures: list[Figure] = []
-    for task in dict.fromkeys(name.rpartition("/")[0] for name in names):
-        mine = [(name, name.rpartition("/")[2]) for name in names if name.startswith(f"{task}/")]
-        shares = [series(train, name, short) for name, short in mine if short in FRACTIONS]
-        counts = [series(train, name, short.replace("_", "-")) for name, short in mine if short not in FRACTIONS]
+    for task, names in _by_task(train).items():
+        shares = [_share(train, task, name, name) for name in names if name in FRACTIONS]
+        counts = [series(train, f"{task}/{name}", name.replace("_", "-")) for name in names if name.startswith(COUNTS)]
+        bins = [_share(train, task, name, label) for name, label in BINS.items() if name in names]
         if shares:
             heading = f"Pseudo-labels of {task}"
-            figures.append(_figure("fraction", heading, shares, 100 + len(figures), unit_range=True))
+            figures.append(lines("fraction", heading, shares, 100 + len(figures), unit_range=True))
+        if bins:
+            heading = f"Confidence of {task}"
+            note = "Share of rows by their largest probability, the least sure at the bottom"
+            figures.append(areas("share of rows", heading, bins, 100 + len(figures), note=note))
         if counts:
-            figures.append(_figure("per image", f"Pseudo-labels of {task}, number", counts, 100 + len(figures)))
+            figures.append(lines("per image", f"Pseudo-labels of {task}, number", counts, 100 + len(figures)))
     return figures
 
 
-def _is_of_pseudo_labels(name: str) -> bool:
-    short = name.rpartition("/")[2]
-    return short in FRACTIONS or short.startswith(COUNTS)
+def mask_figures(train: Sequence[Record]) -> list[Figure]:
+    """Return, per task, which unlabeled rows a mask hides, and which labeled rows still train."""
+    figures: list[Figure] = []
+    for task, names in _by_task(train).items():
+        masked = [_share(train, task, name, label) for name, label in MASKED.items() if name in names]
+        signal = [_share(train, task, name, label) for name, label in SIGNAL.items() if name in names]
+        if masked:
+            heading = f"What the mask hides of {task}" if "ood_masked" in names else f"Foreign rows of {task}"
+            figures.append(lines("fraction", heading, masked, 200 + len(figures), unit_range=True))
+        if signal:
+            heading = f"Training signal of {task}"
+            figures.append(lines("fraction", heading, signal, 200 + len(figures), unit_range=True))
+    return figures
 
 
 def metric_figures(validation: Sequence[Record]) -> list[Figure]:
     """Return, per task, its metrics in [0, 1] in one figure and any other in a second."""
-    ways = list(dict.fromkeys((record.split, record.weights) for record in validation))
-    tasks = list(dict.fromkeys(name.rpartition("/")[0] for name in _names(validation)))
     figures: list[Figure] = []
+    tasks = list(dict.fromkeys(name.rpartition("/")[0] for name in _names(validation)))
     for task in sorted(tasks, key=lambda task: task == ""):
         inside, outside = list[Curve](), list[Curve]()
         for name in (name for name in _names(validation) if name.rpartition("/")[0] == task):
-            for way in ways:
-                of_way = [record for record in validation if (record.split, record.weights) == way]
-                label = title(name.rpartition("/")[2])
-                curve = series(of_way, name, f"{label} ({', '.join(way)})" if len(ways) > 1 else label)
-                if curve.steps.size:
-                    (inside if _is_fraction(curve) else outside).append(curve)
+            for curve in _per_way(validation, name, title(name.rpartition("/")[2])):
+                (inside if _is_fraction(name, curve) else outside).append(curve)
         heading = f"Validation: {task}" if task else "Validation: all tasks together"
         if inside:
-            figures.append(_figure("metric", heading, inside, 200 + len(figures), unit_range=True))
+            figures.append(lines("metric", heading, inside, 300 + len(figures), unit_range=True))
         if outside:
-            figures.append(_figure("metric", f"{heading}, other scales", outside, 200 + len(figures)))
+            figures.append(lines("metric", f"{heading}, other scales", outside, 300 + len(figures)))
     return figures
 
 
-def series(records: Iterable[Record], name: str, label: str) -> Curve:
-    """Collect a named value over the steps; infinite values become NaN, which a line leaves out."""
-    pairs = [(record.step, record.values[name]) for record in records if name in record.values]
-    steps = np.array([step for step, _ in pairs], dtype=np.float64)
-    values = np.array([value for _, value in pairs], dtype=np.float64)
-    bad = int((~np.isfinite(values)).sum())
-    return Curve(label, steps, np.where(np.isfinite(values), values, np.nan), bad)
-
-
-def thin(curve: Curve, points: int = POINTS) -> Curve:
-    """Return at most `points` means of equally long stretches; a stretch without any finite value stays NaN."""
-    if curve.steps.size <= points:
-        return curve
-    step_parts = np.array_split(curve.steps, points)
-    value_parts = np.array_split(curve.values, points)
-    means = [float(part[np.isfinite(part)].mean()) if np.isfinite(part).any() else math.nan for part in value_parts]
-    return curve._replace(steps=np.array([part.mean() for part in step_parts]), values=np.array(means))
+def checkpoint_figures(tests: Sequence[Record]) -> list[Figure]:
+    """Return the test error of single checkpoints, where tasks have one."""
+    names = [name for name in _names(tests) if name.rpartition("/")[2] == ERROR]
+    curves = [curve for name in names for curve in _per_way(tests, name, name.rpartition("/")[0] or title(ERROR))]
+    if not curves:
+        return []
+    note = "How much the error moves from one checkpoint to the next; none is chosen by it"
+    return [lines(title(ERROR), "Test error over the last checkpoints", curves, 400, note=note)]
 
 
 def _names(records: Iterable[Record]) -> list[str]:
     return list(dict.fromkeys(name for record in records for name in record.values))
 
 
-def _is_fraction(curve: Curve) -> bool:
+def _by_task(train: Iterable[Record]) -> dict[str, list[str]]:
+    """Return, per task, the short names of what is logged of it and is no loss term."""
+    found: dict[str, list[str]] = {}
+    for name in _names(train):
+        task, _, short = name.rpartition("/")
+        if task and not _is_loss(name):
+            found.setdefault(task, []).append(short)
+    return found
+
+
+def _is_loss(name: str) -> bool:
+    short = name.rpartition("/")[2]
+    return not (short in {*FRACTIONS, *BINS, *MASKED, *SIGNAL} or short.startswith(COUNTS))
+
+
+def _share(train: Iterable[Record], task: str, name: str, label: str) -> Curve:
+    return series(train, f"{task}/{name}", label, gaps=True)
+
+
+def _per_way(records: Sequence[Record], name: str, label: str) -> list[Curve]:
+    """Return a curve per split and weights that have the metric, named with both where there are several."""
+    ways = list(dict.fromkeys((record.split, record.weights) for record in records))
+    found = []
+    for way in ways:
+        of_way = [record for record in records if (record.split, record.weights) == way]
+        curve = series(of_way, name, f"{label} ({', '.join(way)})" if len(ways) > 1 else label)
+        found += [curve] if curve.steps.size else []
+    return found
+
+
+def _is_fraction(name: str, curve: Curve) -> bool:
     finite = curve.values[np.isfinite(curve.values)]
-    return bool((finite >= 0).all() and (finite <= 1).all())
-
-
-def _figure(axis: str, title: str, curves: Sequence[Curve], number: int, *, unit_range: bool = False) -> Figure:
-    legend = tuple(
-        Legend(curve.label, PALETTE[i % len(PALETTE)], DASHES[i // len(PALETTE) % len(DASHES)])
-        for i, curve in enumerate(curves)
-    )
-    notes = [f"{curve.label}: {curve.bad} value(s) were not finite and are left out" for curve in curves if curve.bad]
-    last = "; ".join(f"{curve.label} {_last(curve)}" for curve in curves)
-    svg = _draw(axis, [thin(curve) for curve in curves], legend, number, unit_range=unit_range)
-    return Figure(title, svg, legend, ". ".join(notes), f"{title} over the steps. Last values: {last}.")
-
-
-def _last(curve: Curve) -> str:
-    finite = curve.values[np.isfinite(curve.values)]
-    return f"{finite[-1]:.3g}" if finite.size else "not finite"
-
-
-def _draw(axis: str, curves: Sequence[Curve], legend: Sequence[Legend], number: int, *, unit_range: bool) -> str:
-    with rc_context(STYLE):
-        canvas = Canvas(figsize=(5.6, 2.9), layout="constrained")
-        axes = canvas.add_subplot()
-        for curve, entry in zip(curves, legend, strict=True):
-            marker = "o" if curve.steps.size <= 30 else ""
-            axes.plot(curve.steps, curve.values, color=entry.color, ls=entry.style, lw=1.6, marker=marker, ms=3)
-        axes.set(xlabel="step", ylabel=axis)
-        if unit_range:
-            axes.set_ylim(-0.02, 1.02)
-        axes.grid(lw=0.6)
-        axes.ticklabel_format(axis="y", scilimits=(-3, 4))
-        buffer = io.StringIO()
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        canvas.savefig(buffer, format="svg", metadata=nothing)
-    return _for_page(buffer.getvalue(), number)
-
-
-def _for_page(svg: str, number: int) -> str:
-    """Cut what only a file needs, make ids unique on the page, and hand ink and grid over to the style sheet."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>f{number}-", svg)
-    svg = re.sub(r'^<svg ([^>]*?)\bwidth="[^"]*"', r"<svg \1", svg)
-    svg = re.sub(r'^<svg ([^>]*?)\bheight="[^"]*"', r"<svg \1", svg)
-    return svg.replace("*{", "svg *{").replace(INK, "currentColor").replace(GRID, "var(--line)")
+    return not name.endswith(PERCENT) and bool((finite >= 0).all() and (finite <= 1).all())

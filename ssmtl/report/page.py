@@ -10,7 +10,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ssmtl.errors import CheckpointError
-from ssmtl.report.curves import Figure, coverage_figures, loss_figures, metric_figures
+from ssmtl.report.curves import (
+    CHECKPOINTS,
+    checkpoint_figures,
+    coverage_figures,
+    loss_figures,
+    mask_figures,
+    metric_figures,
+)
+from ssmtl.report.drawing import Figure
 from ssmtl.report.pictures import read_galleries
 from ssmtl.report.records import Run, RunInfo, read_run
 from ssmtl.report.tables import split_tables
@@ -71,10 +79,13 @@ def render(run: Run) -> str:
 
 def _charts(run: Run) -> list[Chart]:
     train = run.phase("train")
+    guessed = [*coverage_figures(train), *mask_figures(train)]
+    checkpoints = checkpoint_figures(run.phase(CHECKPOINTS))
     return [
         Chart("Validation metrics", metric_figures(run.phase("validation")), "There was no validation so far."),
+        *([Chart("Tests of single checkpoints", checkpoints, "")] if checkpoints else []),
         Chart("Losses", loss_figures(train), "No training step was logged."),
-        Chart("Pseudo-label coverage", coverage_figures(train), "No strategy of this run logged pseudo-labels."),
+        Chart("Pseudo-labels and masks", guessed, "No strategy of this run logged pseudo-labels."),
     ]
 
 

@@ -60,7 +60,7 @@ class Run:
     missing: tuple[str, ...]
 
     def phase(self, name: str) -> list[Record]:
-        """Return the records of "train", "validation" or "test"."""
+        """Return the records of "train", "validation", "checkpoint_test" or "test"."""
         return [record for record in self.records if record.phase == name]
 
 

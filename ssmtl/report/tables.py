@@ -28,10 +28,17 @@ ABBREVIATIONS = {
     "jaccard": "Jaccard",
     "map": "mAP",
     "miou": "mIoU",
+    "pct": "%",
     "ssim": "SSIM",
 }
 OF_CLASSES = ("ap", "iou")
 """What metrics of one class start with, before the class's name."""
+
+
+PERCENT = "_pct"
+"""What the names of metrics in percent end with."""
+MEDIAN = "median of last "
+"""What the name of a checkpoint starts with that stands for several, before their number."""
 
 
 class Line(NamedTuple):
@@ -48,8 +55,8 @@ class Line(NamedTuple):
 class SplitTable:
     """The metrics of one split. `columns` name whose weights were scored, `source` the published row, if any.
 
-    `spread` says what stands after its ±. `warnings` must be read before comparing anything; `footnotes` are numbered
-    from 1.
+    `spread` says what stands after its ±. `warnings` must be read before comparing anything; `remarks` say how ours was
+    measured; `footnotes` are numbered from 1.
     """
 
     split: str
@@ -59,6 +66,7 @@ class SplitTable:
     spread: str = ""
     published_title: str = "published"
     warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     footnotes: tuple[str, ...] = ()
 
 
@@ -110,12 +118,14 @@ def split_tables(run: Run) -> list[SplitTable]:
     return tables
 
 
-def number(value: float) -> str:
-    """Write a metric with three decimals, counts as integers, and what is not finite in words."""
+def number(value: float, metric: str = "") -> str:
+    """Write a metric with three decimals, percents with two, counts as integers, and what is not finite in words."""
     if math.isnan(value):
         return "n/a"
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
+    if metric.endswith(PERCENT):
+        return f"{value:.2f}"
     if value.is_integer() and abs(value) > 1:
         return f"{value:.0f}"
     return f"{value:.3f}"
@@ -151,6 +161,7 @@ def _split_table(run: Run, split: str, scored: Mapping[tuple[str, str], Record],
         spread=reference.study.spread if reference else "",
         published_title="published" if reference is None or reference.same_data else ELSEWHERE,
         warnings=tuple(warnings),
+        remarks=_remarks(scored),
         footnotes=tuple(footnotes),
     )
 
@@ -160,14 +171,24 @@ def _columns(scored: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     return tuple(f"ours ({way})" if way else "ours" for way in ways)
 
 
+def _remarks(scored: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    several = dict.fromkeys(
+        checkpoint.removeprefix(MEDIAN) for checkpoint, _ in scored if checkpoint.startswith(MEDIAN)
+    )
+    return tuple(
+        f"Ours is the median of the last {count} checkpoints, of each metric by itself; none is chosen by its test."
+        for count in several
+    )
+
+
 def _line(name: str, records: Iterable[Record], reference: Reference | None, footnotes: list[str]) -> Line:
     task, _, metric = name.rpartition("/")
-    ours = tuple(number(record.values[name]) if name in record.values else "" for record in records)
+    ours = tuple(number(record.values[name], name) if name in record.values else "" for record in records)
     if reference is not None:
         for key, described in reference.study.metrics.items():
             if metric.lower() in described.ours and key in reference.row.values:
                 cell = reference.row.values[key]
-                text = number(cell.value) if cell.sd is None else f"{number(cell.value)} ± {number(cell.sd)}"
+                text = " ± ".join(number(value, key) for value in (cell.value, cell.sd) if value is not None)
                 remarks = [*cell.doubts, described.remark, reference.domain.remarks.get(key, "")]
                 notes = tuple(_footnote(remark, footnotes) for remark in remarks if remark)
                 return Line(task, described.title, ours, text, notes)
@@ -251,7 +272,7 @@ def _domain(recipe: Mapping[str, Any], split: str) -> tuple[str, str]:
     if not readers:
         return "in", "a reader that the recipe does not name"
     collections = [_collection(entry["reader"]) for entry in _entries(recipe, "sources")]
-    return "in" if _collection(readers[0]) in collections else "cross", str(readers[0].get("kind"))
+    return "in" if _collection(readers[0]) in collections else "cross", str(_innermost(readers[0]).get("kind"))
 
 
 def _entries(recipe: Mapping[str, Any], field: str) -> list[dict[str, Any]]:
@@ -261,7 +282,15 @@ def _entries(recipe: Mapping[str, Any], field: str) -> list[dict[str, Any]]:
 
 
 def _collection(reader: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(reader.get(field) for field in COLLECTION)
+    inside = _innermost(reader)
+    return tuple(inside.get(field) for field in COLLECTION)
+
+
+def _innermost(reader: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the reader that opens files: one around another brings images of the same collection."""
+    while isinstance(inside := reader.get("reader"), dict):
+        reader = inside
+    return reader
 
 
 def _source(reference: Reference | None) -> str:
@@ -283,11 +312,12 @@ def _sentences(tables: Sequence[SplitTable]) -> list[str]:
     found = [
         *(sentence for table in tables if table not in elsewhere for sentence in table.warnings),
         *(sentence for table in elsewhere for sentence in table.warnings[:-1]),
+        *(sentence for table in tables for sentence in table.remarks),
         *(f"Published: {table.source}." for table in tables if table.source),
     ]
     if elsewhere:
         found.append("The published numbers are from other data: for orientation, not a comparison.")
     doubtful = sum(bool(line.notes) for table in tables for line in table.lines)
     if doubtful:
-        found.append(f"{doubtful} published numbers come with a doubt or a remark; report.html says which.")
+        found.append(f"{doubtful} published number(s) come with a doubt or a remark; report.html says which.")
     return list(dict.fromkeys(found))

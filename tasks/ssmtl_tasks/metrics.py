@@ -50,7 +50,7 @@ class LabeledMetrics(MetricCollection, ABC):
 
 
 class ClassificationMetrics(LabeledMetrics):
-    """accuracy, auc, balanced_accuracy and f1_<class>, all in [0, 1], of the rows whose weight isn't 0."""
+    """accuracy, auc, balanced_accuracy and f1_<class> in [0, 1], and error_pct, of the rows whose weight isn't 0."""
 
     def __init__(self, classes: tuple[str, ...]) -> None:
         options: dict[str, Any] = {"num_classes": len(classes), "ignore_index": _NO_LABEL, "validate_args": False}
@@ -60,6 +60,7 @@ class ClassificationMetrics(LabeledMetrics):
                 "accuracy": MulticlassAccuracy(average="micro", **options),
                 "auc": MacroAUC(**options),
                 "balanced_accuracy": BalancedAccuracy(**options),
+                "error_pct": ErrorRate(average="micro", **options),
                 "f1": ClasswiseWrapper(f1, labels=list(classes), prefix="f1_"),
             }
         )
@@ -135,6 +136,16 @@ class MacroAUC(MulticlassAUROC):
         defined = ((positives > 0) & (positives < len(labels))).nonzero().flatten().tolist()
         areas = [binary_auroc(scores[:, k], (labels == k).long(), validate_args=False) for k in defined]
         return torch.stack(areas).mean() if areas else torch.tensor(0.5, device=self.device)
+
+
+class ErrorRate(MulticlassAccuracy):
+    """100 - 100 * accuracy, in percent, as papers on semi-supervised classification print it; lower is better."""
+
+    higher_is_better = False
+    plot_upper_bound = 100.0
+
+    def compute(self) -> Tensor:
+        return 100 - 100 * super().compute()
 
 
 class BalancedAccuracy(MulticlassConfusionMatrix):

@@ -12,6 +12,13 @@ def scored(auc, **fields):
     return [{"phase": "test", "step": 9, "split": "test", "d/auc": auc, **fields}]
 
 
+def shown(comparison):
+    console = Console(width=200, color_system=None)
+    with console.capture() as capture:
+        console.print(comparison.table)
+    return " ".join(capture.get().split())
+
+
 @pytest.fixture
 def make_pairs(make_run):
     def make(ours, base):
@@ -51,12 +58,10 @@ def test_groups_over_seeds_and_differences_paired_by_seed(make_pairs):
 
 
 def test_the_table_prints_spread_and_wins(make_pairs):
-    console = Console(width=200, color_system=None)
-    with console.capture() as capture:
-        console.print(compare(make_pairs([0.7, 0.8, 0.9], [0.6, 0.75, 0.95]), baseline="supervised").table)
-    assert "0.800 ± 0.100" in capture.get()
-    assert "+0.033 ± 0.076 (2/3)" in capture.get()
-    assert "n = 3" in capture.get()
+    text = shown(compare(make_pairs([0.7, 0.8, 0.9], [0.6, 0.75, 0.95]), baseline="supervised"))
+    assert "0.800 ± 0.100" in text
+    assert "+0.033 ± 0.076 (2/3)" in text
+    assert "n = 3" in text
 
 
 def test_pairs_are_matched_by_seed_not_by_order(make_pairs):
@@ -79,10 +84,7 @@ def test_no_mean_hides_a_value_that_is_not_finite(make_run):
     found = comparison.data["groups"]["multimix_cxr"]["metrics"]["test"]["d/auc"]
     assert found == {"mean": None, "sd": None, "n": 2, "values": [0.5, None]}
     json.dumps(comparison.data, allow_nan=False)
-    console = Console(width=200, color_system=None)
-    with console.capture() as capture:
-        console.print(comparison.table)
-    assert "n/a (1 of 2 not finite)" in capture.get()
+    assert "n/a (1 of 2 not finite)" in shown(comparison)
 
 
 def test_a_split_tested_in_several_ways_is_named_with_each(make_run):
@@ -90,6 +92,45 @@ def test_a_split_tested_in_several_ways_is_named_with_each(make_run):
     metrics = compare([make_run(records=records)]).data["groups"]["multimix_cxr"]["metrics"]
     assert metrics["test (last, student)"]["d/auc"]["mean"] == 0.5
     assert metrics["test (best, student)"]["d/auc"]["mean"] == 0.6
+
+
+def test_errors_have_two_digits_as_they_are_printed(make_run):
+    def run(name, error):
+        records = [{"phase": "test", "step": 9, "split": "test", "d/error_pct": error}]
+        return make_run(name, recipe={"name": name}, records=records)
+
+    text = shown(compare([run("mixmatch", 11.784), run("realmix", 9.785)], baseline="mixmatch"))
+    assert "11.78" in text
+    assert "-2.00 (0/1)" in text
+    assert "11.784" not in text
+
+
+def test_medians_of_checkpoints_are_compared_and_single_checkpoints_left_out(make_run):
+    way = {"checkpoint": "median of last 20", "weights": "teacher"}
+    single = {"phase": "checkpoint_test", "step": 8, "split": "test", "checkpoint": "single", "d/auc": 0.9}
+    folders = [
+        make_run(str(seed), recipe={"seed": seed}, info={"seed": seed}, records=[single, *scored(auc, **way)])
+        for seed, auc in enumerate((0.5, 0.75))
+    ]
+    comparison = compare(folders)
+    group = comparison.data["groups"]["multimix_cxr"]
+    assert group["tested"] == ["median of last 20, teacher"]
+    assert group["metrics"]["test"]["d/auc"]["values"] == [0.5, 0.75]
+    assert "different ways" not in shown(comparison)
+
+
+def test_recipes_tested_in_different_ways_are_compared_but_not_in_silence(make_run):
+    def run(name, **way):
+        return make_run(name, recipe={"name": name}, records=scored(0.5, **way))
+
+    folders = [
+        run("realmix", checkpoint="median of last 20", weights="teacher"),
+        run("supervised", checkpoint="last", weights="student"),
+    ]
+    sentence = "Tested in different ways: realmix: median of last 20, teacher; supervised: last, student."
+    assert sentence in shown(compare(folders, baseline="supervised"))
+    assert "paired by seed" in shown(compare(folders, baseline="supervised"))
+    assert "paired by seed" not in shown(compare(folders))
 
 
 def test_the_same_seed_twice_is_refused(make_run):

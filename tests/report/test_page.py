@@ -72,6 +72,16 @@ def test_links_inside_the_page_lead_somewhere_and_ids_are_unique(make_run):
     assert set(links) <= set(ids)
 
 
+def test_single_checkpoints_have_a_section_only_where_they_were_tested(make_run):
+    line = {"phase": "checkpoint_test", "split": "test", "checkpoint": "single", "weights": "teacher"}
+    records = [{**line, "step": step, "label/error_pct": 10.0 - step} for step in range(3)]
+    text = Page(write_report(make_run(records=records))).text
+    assert "Tests of single checkpoints" in text
+    assert "none is chosen by it." in text
+    assert "This run has neither test nor validation metrics yet." in text
+    assert "Tests of single checkpoints" not in Page(write_report(make_run("without"))).text
+
+
 def test_untrusted_names_are_escaped_everywhere(make_run):
     records = [
         {"phase": "train", "step": 1, f"{EVIL}/coverage": 0.5, f"{EVIL}/supervised": 1.0},

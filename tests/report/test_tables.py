@@ -52,6 +52,29 @@ def test_what_makes_a_split_in_domain_is_the_collection_not_its_part(make_run, s
     assert "(cross-domain" in other.source
 
 
+def test_readers_around_others_bring_the_same_collection(make_run):
+    def around(reader, **more):
+        return {"kind": "Subset", "reader": {"kind": "Cached", "reader": reader}, **more}
+
+    films = {"kind": "CheX", "root": "films"}
+    recipe = {
+        "sources": [{"reader": around(films, start=100)}],
+        "test": [
+            {"name": "CheX test", "reader": {**films, "split": "test"}},
+            {"name": "NIH test", "reader": around({"kind": "NIHChestXray", "root": "nih"})},
+        ],
+        "published": {
+            "paper": "multimix-melba",
+            "method": "MultiMix",
+            "setting": {"n_cls_labels": 100, "n_seg_labels": 10},
+        },
+    }
+    same, other = split_tables(read_run(make_run(recipe=recipe)))
+    assert "(in-domain" in same.source
+    assert "(cross-domain" in other.source
+    assert "read by NIHChestXray" in other.warnings[0]
+
+
 def test_numbers_from_other_data_are_never_shown_without_saying_so(make_run):
     published = {"paper": "multimix-melba", "method": "MultiMix", "setting": {"n_cls_labels": 100, "n_seg_labels": 10}}
     folder = make_run(recipe={"published": published})
@@ -103,6 +126,26 @@ def test_weights_and_checkpoints_are_columns_and_the_last_record_of_each_stands(
     (table,) = split_tables(read_run(make_run(records=records)))
     assert table.columns == ("ours (last, student)", "ours (last, teacher)")
     assert lines(table)["d", "AUC"].ours == ("0.200", "n/a")
+
+
+def test_a_median_of_checkpoints_says_so_beside_a_single_one(make_run):
+    def scored(phase, checkpoint, error):
+        return {"phase": phase, "step": 9, "split": "s", "checkpoint": checkpoint, "weights": "t", "d/error_pct": error}
+
+    records = [
+        scored("checkpoint_test", "single", 99.0),
+        scored("test", "last", 50.0),
+        scored("test", "median of last 7", 9.786),
+    ]
+    folder = make_run(records=records)
+    (table,) = split_tables(read_run(folder))
+    assert table.columns == ("ours (last, t)", "ours (median of last 7, t)")
+    assert lines(table)["d", "error %"].ours == ("50.00", "9.79")
+    (remark,) = table.remarks
+    assert remark.startswith("Ours is the median of the last 7 checkpoints, of each metric by itself")
+    assert remark in text_of(metric_table(folder))
+    (plain,) = split_tables(read_run(make_run("plain", records=[scored("test", "last", 50.0)])))
+    assert plain.remarks == ()
 
 
 def test_an_untested_run_shows_its_last_validation_beside_nothing_published(make_run):

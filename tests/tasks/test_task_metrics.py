@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ssmtl_tasks.classification import Classification
-from ssmtl_tasks.metrics import BalancedAccuracy, MacroAUC
+from ssmtl_tasks.metrics import BalancedAccuracy, ErrorRate, MacroAUC
 from ssmtl_tasks.segmentation import Segmentation
 from ssmtl_tasks.targets import Labels
 
@@ -39,6 +39,7 @@ def test_classification_by_hand():
         "accuracy": 3 / 5,
         "auc": 5 / 6,
         "balanced_accuracy": 7 / 12,
+        "error_pct": 40.0,
         "f1_normal": 2 / 3,
         "f1_pneumonia": 1 / 2,
     }
@@ -54,9 +55,17 @@ def test_rows_without_a_label_are_left_out():
 def test_a_split_with_one_class_is_measured_without_warnings():
     # AUC has no pair to rank: 0.5; balanced accuracy has one recall, 1/2; f1 of the absent class is 0
     result = measure(DIAGNOSIS, (scores(0.9, 0.1), labels(1, 1)))
-    assert result == pytest.approx(
-        {"accuracy": 0.5, "auc": 0.5, "balanced_accuracy": 0.5, "f1_normal": 0.0, "f1_pneumonia": 2 / 3}
-    )
+    right = {"accuracy": 0.5, "error_pct": 50.0, "auc": 0.5, "balanced_accuracy": 0.5}
+    assert result == pytest.approx({**right, "f1_normal": 0.0, "f1_pneumonia": 2 / 3})
+
+
+def test_the_error_is_a_percentage_of_the_labeled_rows():
+    # 3 of 8 labeled rows are wrong: 37.5 %; the ninth has no label
+    wrong, right = scores(0.9, 0.9, 0.9), scores(0.9, 0.9, 0.9, 0.9, 0.9, 0.1)
+    weight = [1.0] * 5 + [0.0]
+    result = measure(DIAGNOSIS, (wrong, labels(0, 0, 0)), (right, labels(1, 1, 1, 1, 1, 1, weight=weight)))
+    assert result["error_pct"] == pytest.approx(37.5)
+    assert ErrorRate(num_classes=2).higher_is_better is False
 
 
 def test_an_absent_class_of_several_is_left_out_of_auc_and_balanced_accuracy():
@@ -87,7 +96,7 @@ def test_no_row_and_no_label_are_no_reason_to_fail(task):
     assert measure(task, none, some, absent) == pytest.approx(measure(task, some), nan_ok=True)
 
 
-@pytest.mark.parametrize("metric", [MacroAUC, BalancedAccuracy])
+@pytest.mark.parametrize("metric", [MacroAUC, BalancedAccuracy, ErrorRate])
 def test_classification_metrics_merge_over_processes(metric):
     pred, target = scores(0.9, 0.6, 0.4, 0.1).softmax(1), torch.tensor([1, 0, 1, 0])
     whole, one, other = (metric(num_classes=2) for _ in range(3))
