@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 
 from ssmtl.datasets.base import Reader
 from ssmtl.datasets.canvas import place_image, shown_size
-from ssmtl.datasets.files import FileReader
+from ssmtl.datasets.wrapped import fit_of
 from ssmtl.evaluate import cropped, predict
 from ssmtl.models.multitask import MultiTaskModel
 from ssmtl.palette import PLACED, Colors
@@ -94,5 +94,4 @@ def _classes(task: Task) -> tuple[str, ...]:
 
 def _shown(reader: Reader, image: Image.Image) -> tuple[int, int]:
     """Return the part of the canvas that the image fills: as in training."""
-    fit = reader.fit if isinstance(reader, FileReader) else "stretch"
-    return shown_size((image.height, image.width), reader.canvas, fit)
+    return shown_size((image.height, image.width), reader.canvas, fit_of(reader))

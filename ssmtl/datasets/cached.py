@@ -56,6 +56,11 @@ class CachedTable:
         return {**self.__dict__, "held_bytes": 0, "_samples": {}}
 
 
+def remembered(table: Table, limit_bytes: int) -> Table:
+    """Return a table that remembers what it decoded, unless it says that its samples are `in_memory` anyway."""
+    return table if getattr(table, "in_memory", False) else CachedTable(table, limit_bytes)
+
+
 def _copy(sample: Sample) -> Sample:
     return replace(sample, image=sample.image.copy(), annotations=deepcopy(dict(sample.annotations)))
 

@@ -16,11 +16,13 @@ from ssmtl.task import FeatureSpec
 class LinearHead(Head):
     """Global average of the coarsest features, then one linear layer; `max_pool` puts a 2x2 max pool first.
 
-    MultiMix's classifier has the max pool (ISBI supplement, Table 1: 16 x 16 to 8 x 8 at 256 pixels). Raises
+    MultiMix's classifier has the max pool (ISBI supplement, Table 1: 16 x 16 to 8 x 8 at 256 pixels). `init` draws the
+    weights: PyTorch's own way, or Glorot's uniform one with a bias of zero, as MixMatch's program has it. Raises
     RecipeError when a bridge leads here: there is nowhere to join a map.
     """
 
     max_pool: bool = False
+    init: Literal["torch", "glorot"] = "torch"
 
     def build(self, features: FeatureSpec, outputs: int) -> nn.Module:
         if features.extra:
@@ -28,7 +30,11 @@ class LinearHead(Head):
                 "a bridge hands maps to LinearHead, which has no maps to join them with; "
                 "point the bridge's `into` at a task with a dense head such as MultiMixDecoder."
             )
-        return _Linear(features.channels[-1], outputs, max_pool=self.max_pool)
+        head = _Linear(features.channels[-1], outputs, max_pool=self.max_pool)
+        if self.init == "glorot":
+            nn.init.xavier_uniform_(head.linear.weight)
+            nn.init.zeros_(head.linear.bias)
+        return head
 
 
 class SmpUnetDecoder(Head):

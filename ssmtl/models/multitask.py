@@ -114,7 +114,8 @@ class MultiTaskModel(nn.Module):
                 raise RecipeError(f"the model has no task '{name}'{nearest(name, self.heads.keys())}")
         if not len(images):
             none = {name: torch.zeros(0, dtype=torch.int64) for name in rows}
-            return self._pass(images.new_zeros((1, *images.shape[1:])), none)
+            with batch_statistics(self, "eval"):
+                return self._pass(images.new_zeros((1, *images.shape[1:])), none)
         if images.device.type != "cpu" or self.has_batch_statistics:
             return self._pass(images, rows)
         return self._in_chunks(images, {name: index.cpu() for name, index in rows.items()})

@@ -59,3 +59,18 @@ def test_linear_head_is_a_line_through_the_mean():
 def test_linear_head_refuses_a_bridge():
     with pytest.raises(RecipeError, match="point the bridge's `into` at a task with a dense head"):
         LinearHead().build(PYRAMID._replace(extra=2), 2)
+
+
+def test_linear_head_starts_as_pytorch_does_or_as_glorot():
+    spec = FeatureSpec((300,), (4,))
+    torch.manual_seed(0)
+    plain = torch.nn.Linear(300, 100)
+    torch.manual_seed(0)
+    default = LinearHead().build(spec, 100).linear
+    assert torch.equal(default.weight, plain.weight)
+    assert torch.equal(default.bias, plain.bias)
+    linear = LinearHead(init="glorot").build(spec, 100).linear
+    bound = (6 / (300 + 100)) ** 0.5
+    assert 0.99 * bound < linear.weight.abs().max() <= bound
+    assert linear.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.02)
+    assert not linear.bias.any()
