@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ssmtl.budget import LabelBudget as LabelBudget
     from ssmtl.component import Component as Component
+    from ssmtl.datasets.extend import Extend as Extend
+    from ssmtl.datasets.subset import Subset as Subset
     from ssmtl.models.deeplab import DeepLabV3Plus as DeepLabV3Plus
     from ssmtl.models.heads import LinearHead as LinearHead
     from ssmtl.models.heads import SmpUnetDecoder as SmpUnetDecoder
@@ -17,9 +19,11 @@ if TYPE_CHECKING:
     from ssmtl.models.multitask import Model as Model
     from ssmtl.models.saliency_bridge import SaliencyBridge as SaliencyBridge
     from ssmtl.models.timm_encoder import TimmEncoder as TimmEncoder
+    from ssmtl.models.wide_resnet import WideResNet as WideResNet
     from ssmtl.objective import Objective as Objective
     from ssmtl.optimizers import SGD as SGD
     from ssmtl.optimizers import Adam as Adam
+    from ssmtl.optimizers import AdamW as AdamW
     from ssmtl.recipe import Published as Published
     from ssmtl.recipe import Recipe as Recipe
     from ssmtl.recipe import Source as Source
@@ -36,8 +40,16 @@ if TYPE_CHECKING:
     from ssmtl.strategies.fixmatch import DenseFixMatch as DenseFixMatch
     from ssmtl.strategies.fixmatch import FixMatch as FixMatch
     from ssmtl.strategies.fixmatch import FixMatchStar as FixMatchStar
+    from ssmtl.strategies.mean_teacher import MeanTeacher as MeanTeacher
+    from ssmtl.strategies.mixmatch import MixMatch as MixMatch
+    from ssmtl.strategies.ood_mask import OODMask as OODMask
+    from ssmtl.strategies.pi_model import PiModel as PiModel
     from ssmtl.strategies.prediction_matching import PredictionMatching as PredictionMatching
+    from ssmtl.strategies.pseudo_label import PseudoLabel as PseudoLabel
+    from ssmtl.strategies.realmix import RealMix as RealMix
     from ssmtl.strategies.supervised import Supervised as Supervised
+    from ssmtl.strategies.tsa import TSA as TSA
+    from ssmtl.strategies.vat import VAT as VAT
     from ssmtl.streams import Explicit as Explicit
     from ssmtl.streams import Implicit as Implicit
     from ssmtl.streams import PerSource as PerSource
@@ -48,15 +60,34 @@ if TYPE_CHECKING:
 _HOMES = {
     "budget": ("LabelBudget",),
     "component": ("Component",),
+    "datasets.extend": ("Extend",),
+    "datasets.subset": ("Subset",),
     "models.deeplab": ("DeepLabV3Plus",),
-    "models.heads": ("LinearHead", "SmpUnetDecoder"),
-    "models.multimix_unet": ("MultiMixDecoder", "MultiMixEncoder"),
+    "models.heads": (
+        "LinearHead",
+        "SmpUnetDecoder",
+    ),
+    "models.multimix_unet": (
+        "MultiMixDecoder",
+        "MultiMixEncoder",
+    ),
     "models.multitask": ("Model",),
     "models.saliency_bridge": ("SaliencyBridge",),
     "models.timm_encoder": ("TimmEncoder",),
+    "models.wide_resnet": ("WideResNet",),
     "objective": ("Objective",),
-    "optimizers": ("SGD", "Adam"),
-    "recipe": ("Published", "Recipe", "Source", "Split", "Views"),
+    "optimizers": (
+        "SGD",
+        "Adam",
+        "AdamW",
+    ),
+    "recipe": (
+        "Published",
+        "Recipe",
+        "Source",
+        "Split",
+        "Views",
+    ),
     "schedules": (
         "Constant",
         "Cosine",
@@ -67,10 +98,26 @@ _HOMES = {
         "SigmoidRamp",
         "StepDecay",
     ),
-    "strategies.fixmatch": ("DenseFixMatch", "FixMatch", "FixMatchStar"),
+    "strategies.fixmatch": (
+        "DenseFixMatch",
+        "FixMatch",
+        "FixMatchStar",
+    ),
+    "strategies.mean_teacher": ("MeanTeacher",),
+    "strategies.mixmatch": ("MixMatch",),
+    "strategies.ood_mask": ("OODMask",),
+    "strategies.pi_model": ("PiModel",),
     "strategies.prediction_matching": ("PredictionMatching",),
+    "strategies.pseudo_label": ("PseudoLabel",),
+    "strategies.realmix": ("RealMix",),
     "strategies.supervised": ("Supervised",),
-    "streams": ("Explicit", "Implicit", "PerSource"),
+    "strategies.tsa": ("TSA",),
+    "strategies.vat": ("VAT",),
+    "streams": (
+        "Explicit",
+        "Implicit",
+        "PerSource",
+    ),
     "teacher": ("Teacher",),
     "views.kornia_warp": ("Kornia",),
     "views.policy": ("Policy",),

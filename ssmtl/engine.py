@@ -12,7 +12,7 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from types import FrameType
@@ -34,6 +34,7 @@ from ssmtl.keyed import key
 from ssmtl.loader import OpenSources, open_sources, training_loader
 from ssmtl.logs import RunLog
 from ssmtl.manifest import LABELS, keep_labels
+from ssmtl.progress import Progress, is_among_last
 from ssmtl.recipe import Recipe
 from ssmtl.runs import RunFolder
 from ssmtl.streams import StepSampler
@@ -52,28 +53,6 @@ class Options:
     precision: Precision = "32-true"
     workers: int = 1
     quiet: bool = False
-
-
-@dataclass
-class Progress:
-    """What a checkpoint remembers beside weights: finished steps, and the best validation score so far."""
-
-    step: int = 0
-    best: float = -math.inf
-    best_step: int = 0
-
-    def state(self) -> dict[str, Any]:
-        """Return a JSON value."""
-        return {"step": self.step, "best": self.best if math.isfinite(self.best) else None, "best_step": self.best_step}
-
-    @staticmethod
-    def read(state: dict[str, Any]) -> "Progress":
-        """Rebuild from `state`; raises CheckpointError for another shape."""
-        try:
-            best = -math.inf if state["best"] is None else float(state["best"])
-            return Progress(int(state["step"]), best, int(state["best_step"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"the checkpoint's state {state} is not one of a run ({error}).") from error
 
 
 def train(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = False) -> bool:
@@ -168,6 +147,7 @@ class _Trainer:
             log.advance(done)
             if done % recipe.eval_every == 0 or done == recipe.steps:
                 self._validate(log)
+                self._test_by_the_way(log)
             stopping = self._agreed(interrupt, done)
             if done % recipe.checkpoint_every == 0 or done == recipe.steps or stopping:
                 self._save("last")
@@ -222,12 +202,15 @@ class _Trainer:
             self._check(self.pending)
             self.pending = []
         if due:
-            log.train(done, {name: float(value) for name, value in values.items()}, lr)
+            numbers = {name: float(value) for name, value in values.items()}
+            undefined = {name for name in self.module.watched if math.isnan(numbers[name])}
+            defined = {name: value for name, value in numbers.items() if name not in undefined}
+            log.train(done, defined, lr, terms=self._terms(numbers))
 
     def _check(self, recent: list[tuple[int, dict[str, Tensor]]]) -> None:
         """Raise NonFiniteLossError for the first step whose terms aren't finite, with what is needed to look at it."""
         for done, values in recent:
-            bad = [name for name, value in values.items() if name != "loss" and not math.isfinite(float(value))]
+            bad = [name for name in self._terms(values) if not math.isfinite(float(values[name]))]
             if bad:
                 folder = self.run_folder.path / f"failed_step_{done - 1:06d}"
                 if self.main:
@@ -238,6 +221,10 @@ class _Trainer:
                     f"in {folder}, and the last checkpoint is untouched. Start again with a lower learning rate, a "
                     "gradient clip, or precision 32-true."
                 )
+
+    def _terms(self, values: Iterable[str]) -> list[str]:
+        """Return the names of the loss's terms, among all that a step gives."""
+        return [name for name in values if name != "loss" and name not in self.module.watched]
 
     def _validate(self, log: RunLog) -> None:
         if not self.validation:
@@ -253,23 +240,35 @@ class _Trainer:
             self.progress.best, self.progress.best_step = score, self.progress.step
             self._save("best")
 
+    def _test_by_the_way(self, log: RunLog) -> None:
+        """Score the test splits of a run that will report the median over its last evaluations."""
+        step, recipe = self.progress.step, self.recipe
+        if recipe.test_last == 1 or not is_among_last(step, recipe.steps, recipe.eval_every, recipe.test_last):
+            return
+        for data in self.test:
+            values = self._score(data)
+            self.progress.tested.append((step, data.split.name, values))
+            log.evaluation("checkpoint_test", step, data.split.name, values, weights=recipe.evaluate)
+
     def _score(self, data: SplitLoader) -> dict[str, float]:
         model = self.module.student if self.recipe.evaluate == "student" else self.module.teacher
         return evaluate(model, data, self.fabric.device)
 
     def _finish(self, log: RunLog, interrupt: "_Interrupt") -> bool:
-        """Test the selected weights, and draw what they predict; return False when Ctrl-C cut that short."""
+        """Test the selected weights, or sum up earlier tests, and draw; return False when Ctrl-C cut that short."""
         if self.recipe.select == "best" and self.validation:
             folder, _ = self.run_folder.good_checkpoint("best")
             put_weights(self.module.student, load_weights(folder, "student"), folder)
             put_weights(self.module.teacher, load_weights(folder, "teacher"), folder)
         model = self.module.student if self.recipe.evaluate == "student" else self.module.teacher
-        notes = {"checkpoint": self.recipe.select, "weights": self.recipe.evaluate}
+        several = self.recipe.test_last > 1
+        chosen = f"median of last {self.recipe.test_last}" if several else self.recipe.select
+        notes = {"checkpoint": chosen, "weights": self.recipe.evaluate}
         scores: dict[str, float] = {}
         for data in self.test:
             if self.fabric.world_size == 1 and interrupt.seen:
                 return False
-            values = self._score(data)
+            values = self.progress.medians(data.split.name) if several else self._score(data)
             log.evaluation("test", self.progress.step, data.split.name, values, **notes)
             scores |= values
         if len(self.recipe.tasks) > 1 and scores_once(self.recipe.test, self.recipe.tasks):

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from ssmtl.datasets.cached import CachedTable
+from ssmtl.datasets.cached import remembered
 from ssmtl.errors import DataError, RecipeError
 from ssmtl.loader import CACHE_BYTES, Evaluated, batch_loader, delivered, targets_of
 from ssmtl.models.multitask import MultiTaskModel
@@ -48,7 +48,7 @@ class SplitLoader:
         self.split = split
         self.tasks: dict[str, Task] = {name: recipe.tasks[name] for name in split.tasks}
         self.colors = recipe_colors(recipe)
-        table = CachedTable(split.reader.open(), CACHE_BYTES // 4)
+        table = remembered(split.reader.open(), CACHE_BYTES // 4)
         for name, task in self.tasks.items():
             if not table.annotated(task.annotation).any():
                 raise DataError(

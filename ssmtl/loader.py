@@ -14,19 +14,22 @@ from torch.utils.data import DataLoader, Dataset
 from ssmtl.batch import Batch, Sample
 from ssmtl.budget import Labels
 from ssmtl.datasets.base import Reader, Table
-from ssmtl.datasets.cached import CachedTable
-from ssmtl.errors import SsmtlError
+from ssmtl.datasets.cached import remembered
+from ssmtl.errors import DataError, SsmtlError
 from ssmtl.manifest import labels_of
 from ssmtl.recipe import Recipe
 from ssmtl.streams import Coverage, Group, Ref, StepSampler
-from ssmtl.task import Target, Task
+from ssmtl.task import Audited, Target, Task
 
 CACHE_BYTES = 2**30
 
 
 @dataclass(frozen=True)
 class OpenSources:
-    """The recipe's sources, opened: tables end to end, and who serves, annotates and shows what."""
+    """The recipe's sources, opened: tables end to end, and who serves, annotates and shows what.
+
+    `annotated[t]` says which rows have a label of task t, were it a hidden one.
+    """
 
     recipe: Recipe
     tables: tuple[Table, ...]
@@ -34,31 +37,57 @@ class OpenSources:
     annotated: dict[str, Bool[np.ndarray, " n"]]
 
     def groups(self) -> tuple[Group, ...]:
-        """Return the groups that every batch draws from."""
-        return self.recipe.streams.groups(self.coverage)
+        """Return the groups that every batch draws from; raises DataError when no strategy gets what it learns from."""
+        groups = self.recipe.streams.groups(self.coverage)
+        _check_unlabeled(self.recipe, self.coverage, groups)
+        return groups
 
 
 def open_sources(recipe: Recipe) -> OpenSources:
     """Open every source and apply the label budget; raises DataError with what is wrong on disk or in the budget."""
-    tables = tuple(CachedTable(source.reader.open(), CACHE_BYTES // len(recipe.sources)) for source in recipe.sources)
+    tables = tuple(remembered(source.reader.open(), CACHE_BYTES // len(recipe.sources)) for source in recipe.sources)
     starts = tuple(int(n) for n in np.cumsum([0, *(len(table) for table in tables)]))
     names = tuple(source.name for source in recipe.sources)
     served: dict[str, Bool[np.ndarray, " n"]] = {}
     found: dict[str, Labels] = {}
+    annotated: dict[str, Bool[np.ndarray, " n"]] = {}
     for name, task in recipe.tasks.items():
         serves = [name in source.serves for source in recipe.sources]
-        pairs = list(zip(tables, serves, strict=True))
-        served[name] = np.concatenate([np.full(len(t), yes) for t, yes in pairs])
-        each = [t.annotated(task.annotation) & yes for t, yes in pairs]
-        has = tuple((source, int(mask.sum())) for source, mask, yes in zip(names, each, serves, strict=True) if yes)
-        annotated = np.concatenate(each)
-        found[name] = Labels(annotated, *_labels(recipe, name, task, tables), has)
-    annotated_for = {name: labels.annotated for name, labels in found.items()}
+        teaches = [yes and not source.hide_labels for yes, source in zip(serves, recipe.sources, strict=True)]
+        served[name] = np.concatenate([np.full(len(t), yes) for t, yes in zip(tables, serves, strict=True)])
+        each = [t.annotated(task.annotation) for t in tables]
+        annotated[name] = np.concatenate(each) & served[name]
+        shown = [mask & yes for mask, yes in zip(each, teaches, strict=True)]
+        has = tuple((source, int(mask.sum())) for source, mask, yes in zip(names, shown, teaches, strict=True) if yes)
+        found[name] = Labels(np.concatenate(shown), *_labels(recipe, name, task, tables), has)
     if recipe.budget.manifest is None:
         visible = recipe.budget.visible(found)
     else:
-        visible = labels_of(recipe.budget.manifest, dict(zip(names, tables, strict=True)), annotated_for)
-    return OpenSources(recipe, tables, Coverage(names, starts, served, visible), annotated_for)
+        may_show = {name: labels.annotated for name, labels in found.items()}
+        visible = labels_of(recipe.budget.manifest, dict(zip(names, tables, strict=True)), may_show)
+    return OpenSources(recipe, tables, Coverage(names, starts, served, visible), annotated)
+
+
+def _check_unlabeled(recipe: Recipe, coverage: Coverage, groups: Sequence[Group]) -> None:
+    """Refuse a run none of whose strategies will ever see an unlabeled image that it asks for."""
+    learning = {
+        objective.task.name: objective.strategy.kind
+        for objective in recipe.objectives
+        if any(look.rows == "unlabeled" for look in objective.strategy.sees())
+    }
+    for name in learning:
+        for group in groups:
+            hidden = coverage.served[name][group.pool]
+            if group.use_labels:
+                hidden = hidden & ~coverage.visible[name][group.pool]
+            if hidden.any():
+                return
+    if learning:
+        name, kind = next(iter(learning.items()))
+        raise DataError(
+            f"{kind} learns '{name}' from unlabeled images, but no batch will hold any; let the budget hide labels, "
+            "add a source of unlabeled images, or draw some in the streams (their `unlabeled` above 0)."
+        )
 
 
 def _labels(
@@ -74,7 +103,7 @@ def _labels(
     known = [class_name.casefold() for class_name in classes]
     parts = []
     for source, table in zip(recipe.sources, tables, strict=True):
-        labels = table.labels() if name in source.serves else None
+        labels = table.labels() if name in source.serves and not source.hide_labels else None
         if labels is None:
             parts.append(np.full(len(table), -1, np.int32))
             continue
@@ -106,6 +135,7 @@ class Collator:
             for index, source in enumerate(sources.recipe.sources)
             for name, task in self.tasks.items()
         }
+        self.audited = [name for name, task in self.tasks.items() if isinstance(task, Audited)]
         self.coverage, self.annotated = sources.coverage, sources.annotated
 
     def __call__(self, items: Sequence[tuple[Ref, int, Sample]]) -> Batch:
@@ -113,12 +143,12 @@ class Collator:
         rows = np.array([ref.row for ref in refs])
         use = np.array([ref.use_labels for ref in refs])
         labeled = {name: self.coverage.visible[name][rows] & use for name in self.tasks}
-        hidden = {name: self.annotated[name][rows] & ~labeled[name] for name in self.tasks}
+        hidden = {name: self.annotated[name][rows] & ~labeled[name] for name in self.audited}
         return Batch(
             images=torch.from_numpy(np.stack([sample.image for sample in samples])),
             size=torch.tensor([sample.size for sample in samples]),
             targets={name: self._targets(name, samples, sources, labeled[name]) for name in self.tasks},
-            audit={name: self._targets(name, samples, sources, hidden[name]) for name in self.tasks},
+            audit={name: self._targets(name, samples, sources, hidden[name], audit=True) for name in self.audited},
             served={name: torch.from_numpy(self.coverage.served[name][rows]) for name in self.tasks},
             labeled={name: torch.from_numpy(mask) for name, mask in labeled.items()},
             sources=torch.tensor(sources),
@@ -127,11 +157,18 @@ class Collator:
         )
 
     def _targets(
-        self, name: str, samples: Sequence[Sample], sources: Sequence[int], shown: Bool[np.ndarray, " b"]
+        self,
+        name: str,
+        samples: Sequence[Sample],
+        sources: Sequence[int],
+        shown: Bool[np.ndarray, " b"],
+        *,
+        audit: bool = False,
     ) -> Target:
         task = self.tasks[name]
+        read = task.hidden_target if audit and isinstance(task, Audited) else task.target
         found = [
-            task.target(sample.annotations[task.annotation], self.classes[source, name]) if show else None
+            read(sample.annotations[task.annotation], self.classes[source, name]) if show else None
             for sample, source, show in zip(samples, sources, shown, strict=True)
         ]
         return task.collate(found, samples[0].image.shape[-2:])

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -52,15 +52,15 @@ class RunLog:
             self.stream.close()
             self.board.close()
 
-    def train(self, step: int, values: Values, lr: float) -> None:
-        """Record the terms of a finished step; `step` counts finished steps."""
+    def train(self, step: int, values: Values, lr: float, *, terms: Collection[str]) -> None:
+        """Record the values of a finished step, and show the `terms` among them; `step` counts finished steps."""
         if self.active:
             self._write({"phase": "train", "step": step, "lr": lr, **values})
             for name, value in values.items():
                 self.board.add_scalar(f"train/{name}", value, step)
             self.board.add_scalar("train/lr", lr, step)
-            shown = [f"{name} {value:.3f}" for name, value in values.items() if name == "loss" or "/" in name]
-            self.progress.update(self.bar, losses=" · ".join(shown[-1:] + shown[:-1]))
+            shown = [f"{name} {values[name]:.3f}" for name in ("loss", *terms)]
+            self.progress.update(self.bar, losses=" · ".join(shown))
 
     def advance(self, step: int) -> None:
         """Move the bar to the number of finished steps."""

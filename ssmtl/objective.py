@@ -13,7 +13,8 @@ from ssmtl.task import Task
 class Objective(Component):
     """A task, the strategy that trains it, and its weights.
 
-    `gamma` scales all of the task's terms; `lam` times `ramp` scales all but the one named "supervised".
+    `gamma` scales all of the task's terms; `lam` times `ramp` scales those that the strategy leaves to it: all but the
+    one named "supervised", and VAT's entropy.
     """
 
     task: Task = Field(kw_only=False)
@@ -24,4 +25,5 @@ class Objective(Component):
 
     def coefficient(self, term: str, step: int, steps: int) -> float:
         """Return what multiplies the term at a step: gamma, or gamma * lambda(t)."""
-        return self.gamma if term == "supervised" else self.gamma * self.lam * self.ramp.at(step, steps)
+        unscaled = term in self.strategy.unscaled
+        return self.gamma if unscaled else self.gamma * self.lam * self.ramp.at(step, steps)

@@ -34,6 +34,7 @@ class Pass:
     """Per task, the places in this pass that its head predicts."""
     found: dict[tuple[str, Need], RowIndex]
     """Per task and need, the places in the head's output."""
+    borrowed: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ def plan(
     for one in passes:
         for view, index in one.views.items():
             views[view] = torch.cat([views[view], index]).unique() if view in views else index
+    for objective in objectives:
+        name = objective.task.name
+        for look in sorted(objective.strategy.looks()):
+            index = rows_of(look.rows, served[name], labeled[name])
+            views[look.view] = torch.cat([views[look.view], index]).unique() if look.view in views else index
     first = torch.zeros(1, dtype=torch.int64)
     return Plan(passes, {view: index if len(index) else first for view, index in views.items()})
 
@@ -82,7 +88,8 @@ def _pass(
     views = {}
     for view in sorted({need.view for _, need in members}):
         views[view] = torch.cat([rows[t, need] for t, need in members if need.view == view]).unique()
-    if not sum(len(index) for index in views.values()):
+    borrowed = not sum(len(index) for index in views.values())
+    if borrowed:
         views[next(iter(views))] = torch.zeros(1, dtype=torch.int64)
     starts = dict(zip(views, _starts([len(index) for index in views.values()]), strict=True))
     places = {(t, need): starts[need.view] + torch.searchsorted(views[need.view], rows[t, need]) for t, need in members}
@@ -91,8 +98,9 @@ def _pass(
         for task in dict.fromkeys(t for t, _ in members)
     }
     found = {(t, need): torch.searchsorted(heads[t], places[t, need]) for t, need in members}
-    model, bn, grad = key
-    return Pass(model, bn, grad, views, heads, found)
+    model, bn, tape = key
+    grad = tape and any(need.grad for _, need in members)
+    return Pass(model, bn, grad, views, heads, found, borrowed)
 
 
 def _starts(lengths: list[int]) -> list[int]:

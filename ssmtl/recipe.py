@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from ssmtl.budget import LabelBudget
-from ssmtl.component import Component, mistakes, plugins
+from ssmtl.component import Component, mistakes, plugins, walk
 from ssmtl.datasets.base import Reader, Side
 from ssmtl.errors import CheckpointError, RecipeError, nearest
 from ssmtl.models.multitask import Model
@@ -50,12 +50,17 @@ class Views(Component):
 
 
 class Source(Component):
-    """Training images: a reader, the tasks it serves, and how its images are augmented (None: as the recipe says)."""
+    """Training images: a reader, the tasks it serves, and how its images are augmented (None: as the recipe says).
+
+    With `hide_labels` none of its labels trains, or counts in a budget: they are for measuring pseudo-labels only, and
+    may be of classes that no task knows.
+    """
 
     name: Name = Field(kw_only=False)
     reader: Reader = Field(kw_only=False)
     serves: tuple[str, ...]
     views: Views | None = None
+    hide_labels: bool = False
 
 
 class Split(Component):
@@ -85,8 +90,9 @@ class Recipe(Component):
 
     `steps` are optimizer steps of `accumulate` micro-steps each; `clip` bounds the gradient's L2 norm. `evaluate` says
     whose weights are scored, `select` which checkpoint is tested; "best" means the highest geometric mean of the tasks'
-    headline metrics on `validation`. `data` is the folder that readers look in, so that a run can be
-    scored where that folder has moved. Raises `pydantic.ValidationError` with a sentence per mistake.
+    headline metrics on `validation`. With `test_last` above 1 the test reports the median of each metric over that many
+    last evaluations, `eval_every` steps apart. `data` is the folder that readers look in, so that a run can be scored
+    where that folder has moved. Raises `pydantic.ValidationError` with a sentence per mistake.
     """
 
     name: Name
@@ -108,6 +114,7 @@ class Recipe(Component):
     clip: Annotated[float, Field(gt=0)] | None = None
     evaluate: Literal["student", "teacher"] = "student"
     select: Literal["last", "best"] = "last"
+    test_last: Every = 1
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     data: str | None = None
     published: Published | None = None
@@ -148,7 +155,7 @@ class Recipe(Component):
 
     def used_views(self) -> tuple[str, ...]:
         """Return the names of the views that some strategy reads, and of the weak one, sorted."""
-        return tuple(sorted({"weak", *(need.view.policy for o in self.objectives for need in o.strategy.needs())}))
+        return tuple(sorted({"weak", *(look.view.policy for o in self.objectives for look in o.strategy.sees())}))
 
     def headline(self, task: str) -> str:
         """Return the name under which a task's headline metric is logged."""
@@ -179,6 +186,10 @@ class Recipe(Component):
         scored = [task for split in self.validation for task in split.tasks]
         if self.select == "best" and not scored:
             raise RecipeError("select='best' chooses by validation scores; add a `validation` split, or select='last'.")
+        if self.select == "best" and self.test_last > 1:
+            raise RecipeError(
+                f"test_last={self.test_last} tests the last weights, select='best' others; leave one of the two out."
+            )
         for task in scored:
             if scored.count(task) > 1:
                 raise RecipeError(f"two validation splits score '{task}'; a checkpoint is chosen by one, so keep one.")
@@ -186,11 +197,15 @@ class Recipe(Component):
     def _check_abilities(self) -> None:
         for objective in self.objectives:
             task, strategy = objective.task, objective.strategy
-            for ability in strategy.requires:
+            for ability in strategy.abilities():
                 if not isinstance(task, ability):
+                    part = next((p for p in walk(strategy) if ability in getattr(p, "requires", ())), strategy)
+                    instead = f"leave it out of {strategy.kind}"
+                    if part is strategy:
+                        instead = "use another strategy for it, such as Supervised()"
                     raise RecipeError(
-                        f"{strategy.kind} needs a task with the ability {ability.__name__}, which {task.kind} "
-                        f"('{task.name}') does not have; use another strategy for it, such as Supervised()."
+                        f"{part.kind} needs a task with the ability {ability.__name__}, which {task.kind} "
+                        f"('{task.name}') does not have; {instead}."
                     )
         for source in self.sources:
             for name in source.serves:

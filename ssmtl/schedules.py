@@ -31,12 +31,14 @@ class Constant(Schedule):
 
 
 class LinearRamp(Schedule):
-    """clip(t / T_w, 0, 1) with T_w = `warmup` of the run."""
+    """clip(t / T_w, 0, 1) with T_w = `warmup` of the run, or `over` steps where that is less."""
 
     warmup: Fraction = Field(default=0.1, kw_only=False)
+    over: Annotated[int, Field(ge=1)] | None = None
 
     def at(self, step: int, steps: int) -> float:
-        return _progress(step, self.warmup * steps)
+        fraction = self.warmup * steps
+        return _progress(step, fraction if self.over is None else min(self.over, fraction))
 
 
 class SigmoidRamp(Schedule):

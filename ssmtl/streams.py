@@ -132,21 +132,27 @@ class Explicit(Streams):
     `labeled_if` says what counts as labeled: a label for "any" task, for "all" that are served, or for the task of that
     name. Rows of the unlabeled pool may carry labels of other tasks; `use_labels` says if these train. With `unlabeled`
     0 it is the uniform stream of a supervised baseline: labeled rows only, all equally often.
+    `unlabeled_includes_labeled` adds the labeled images to the unlabeled pool, which then shows no label of any task.
     """
 
     labeled: Size = 8
     unlabeled: Size = 8
     labeled_if: str = "any"
     use_labels: bool = True
+    unlabeled_includes_labeled: bool = False
 
     @model_validator(mode="after")
     def _something(self) -> Self:
         _check_sizes(self.labeled, self.unlabeled)
+        if self.unlabeled_includes_labeled and self.use_labels:
+            raise ValueError(
+                "unlabeled_includes_labeled=True would show labels in the unlabeled rows too; set use_labels=False"
+            )
         return self
 
     def groups(self, coverage: Coverage) -> tuple[Group, ...]:
         mask, found = coverage.labeled(self.labeled_if), []
-        if self.unlabeled and mask.all():
+        if self.unlabeled and mask.all() and not self.unlabeled_includes_labeled:
             raise DataError(
                 f"every image is labeled (labeled_if='{self.labeled_if}'), which leaves none for the {self.unlabeled} "
                 f"unlabeled rows of Explicit; take Explicit(labeled={self.labeled + self.unlabeled}, unlabeled=0) or "
@@ -155,7 +161,8 @@ class Explicit(Streams):
         if self.labeled:
             found.append(_group("labeled", np.flatnonzero(mask), self.labeled, True))
         if self.unlabeled:
-            found.append(_group("unlabeled", np.flatnonzero(~mask), self.unlabeled, self.use_labels))
+            pool = np.arange(len(mask)) if self.unlabeled_includes_labeled else np.flatnonzero(~mask)
+            found.append(_group("unlabeled", pool, self.unlabeled, self.use_labels))
         return tuple(found)
 
 

@@ -175,9 +175,84 @@ class Summarized(Protocol):
     def summarize(self, weak: Prediction, target: Target) -> dict[str, Loss]:
         """Return named ratios of weak predictions and the pseudo-targets made of them, moved to where they teach.
 
-        Those in [0, 1] are called "coverage", "confidence" or "precision"; any other name begins with "pseudo_". By
-        that the report tells them from losses.
+        Those in [0, 1] are called "coverage", "confidence", "precision", or "confidence_to_<percent>" for the bins of a
+        histogram; any other name begins with "pseudo_". By that the report tells them from losses.
         """
+
+
+@runtime_checkable
+class Confident(Protocol):
+    """Ability: each row's prediction says in one number how sure it is."""
+
+    def confidence(self, pred: Prediction) -> Float[Tensor, " n"]:
+        """Return a probability in [0, 1] per row, detached."""
+
+
+@runtime_checkable
+class Distributions(Protocol):
+    """Ability: predictions are probability distributions, one per row or one per place, that can be compared.
+
+    A *soft target* holds distributions, detached, with a weight for each place where there may be none.
+    """
+
+    def soft_target(self, pred: Prediction) -> Target:
+        """Return the predicted distributions as a soft target."""
+
+    def warp_soft(self, target: Target, geometry: Geometry) -> Target:
+        """Move a soft target with the image; places outside lose their weight."""
+
+    def squared_error(self, pred: Prediction, target: Target) -> Loss:
+        """Return the squared difference to a soft target: a mean over outcomes, counting every place with a weight."""
+
+    def kl(self, pred: Prediction, other: Prediction) -> Loss:
+        """Return KL(pred || other) in nats, counting every place; the gradient flows into both."""
+
+    def entropy(self, pred: Prediction) -> Loss:
+        """Return the entropy in nats, counting every place."""
+
+
+@runtime_checkable
+class Mixable(Protocol):
+    """Ability: one distribution over k outcomes per row, so that labels of several rows can be mixed (MixUp).
+
+    Labels are mixed as probabilities [n, k], which stand for both real and guessed labels.
+    """
+
+    def scores(self, pred: Prediction) -> Float[Tensor, "n k"]:
+        """Return logits: their softmax is `probabilities`."""
+
+    def probabilities(self, pred: Prediction) -> Float[Tensor, "n k"]:
+        """Return the predicted distributions, in float32, with their gradient."""
+
+    def from_probabilities(self, soft: Float[Tensor, "n k"]) -> Prediction:
+        """Return a prediction whose `probabilities` these are."""
+
+    def one_hot(self, target: Target) -> Float[Tensor, "n k"]:
+        """Return labels as distributions."""
+
+    def soft_loss(self, pred: Prediction, soft: Float[Tensor, "n k"]) -> Loss:
+        """Return the cross-entropy against distributions in nats, a mean over rows."""
+
+    def soft_squared_error(self, pred: Prediction, soft: Float[Tensor, "n k"]) -> Loss:
+        """Return the squared difference of the probabilities: a mean over outcomes, counting every row."""
+
+
+@runtime_checkable
+class Audited(Protocol):
+    """Ability: where labels exist that training must not see, what is guessed can be held against them.
+
+    The training step does that, outside of any strategy. A hidden label may be *foreign*: of a class that the task
+    doesn't learn, so that whatever is guessed is wrong.
+    """
+
+    def hidden_target(self, annotation: Annotation, classes: tuple[str, ...]) -> Target:
+        """Turn a hidden annotation into a target for `audit` and `foreign`, also one of an unknown class."""
+
+    def audit(self, target: Target, hidden: Target) -> dict[str, Loss]:
+        """Return "precision": how much of what the pseudo-target trusts is right, among what has a hidden label."""
+
+    def foreign(self, hidden: Target) -> Loss:
+        """Return 1 for foreign rows out of those with a hidden label."""
 
 
 @runtime_checkable

@@ -6,8 +6,6 @@ wrapper would neither synchronize nor complain, so nothing is.
 
 import copy
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -18,21 +16,15 @@ from torch.utils._pytree import tree_map
 from ssmtl.batch import Batch
 from ssmtl.keyed import key
 from ssmtl.models.multitask import MultiTaskModel, batch_statistics
-from ssmtl.planning import Pass, Plan, draw_view, plan, rows_of
+from ssmtl.planning import Pass, Plan, draw_view, plan
 from ssmtl.recipe import Recipe
-from ssmtl.strategies.base import Need, Rows
-from ssmtl.task import Loss, Prediction, Target, Task
-from ssmtl.views.geometry import Geometry, View, between, real_pixels
+from ssmtl.strategies.base import Need
+from ssmtl.task import Audited, Loss, Prediction, Task
+from ssmtl.views.geometry import View
 from ssmtl.views.render import Rendered, render
+from ssmtl.window import Rendering, Window, take_rows
 
 TINY = 1e-8
-
-
-class Rendering(NamedTuple):
-    """The rows of a view that were rendered: `slot[r]` is the place of batch row r in `pixels`."""
-
-    pixels: Rendered
-    slot: Tensor
 
 
 class TrainStep(nn.Module):
@@ -49,6 +41,8 @@ class TrainStep(nn.Module):
             for index, source in enumerate(recipe.sources)
             for view in recipe.used_views()
         }
+        self.watched: set[str] = set()
+        """Names of logged values that are no terms of the loss, and may be NaN where nothing was counted."""
 
     def train(self, mode: bool = True) -> "TrainStep":
         """Set the student's mode; the teacher always stays in eval mode."""
@@ -60,7 +54,8 @@ class TrainStep(nn.Module):
         """Return the loss to call backward on, and detached global values of every term and log entry.
 
         The loss is world size x sum of local totals / global counts, so that the mean over processes that data-parallel
-        training takes is the loss of the global batch. Without any counted row a term is exactly 0.
+        training takes is the loss of the global batch. Without any counted row a term is exactly 0, and a value that is
+        only logged NaN.
         """
         world, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
         torch.manual_seed(key("dropout", self.recipe.seed, step, micro, rank))
@@ -72,7 +67,8 @@ class TrainStep(nn.Module):
         )
         rendered = {view: self._render(batch, view, rows, step, micro) for view, rows in layout.views.items()}
         predictions = self._predict(layout, rendered)
-        terms, logged = self._losses(batch, rendered, predictions, step)
+        keys = (self.recipe.seed, step, micro, rank)
+        terms, logged = self._losses(batch, rendered, predictions, keys)
         return self._reduce(terms, logged, step, world)
 
     def update_teacher(self, step: int) -> None:
@@ -105,10 +101,11 @@ class TrainStep(nn.Module):
 
     def _run(self, one: Pass, rendered: Mapping[View, Rendering]) -> dict[str, Prediction]:
         images = torch.cat(
-            [_rows(rendered[view].pixels.image, rendered[view].slot[rows]) for view, rows in one.views.items()]
+            [take_rows(rendered[view].pixels.image, rendered[view].slot[rows]) for view, rows in one.views.items()]
         )
         model = self.student if one.model == "student" else self.teacher
-        with torch.set_grad_enabled(one.grad), batch_statistics(model, one.bn):
+        # A row that nobody asked for is no sample of the data, and one alone has no statistics.
+        with torch.set_grad_enabled(one.grad), batch_statistics(model, "eval" if one.borrowed else one.bn):
             return model(images, one.heads)
 
     def _losses(
@@ -116,15 +113,19 @@ class TrainStep(nn.Module):
         batch: Batch,
         rendered: Mapping[View, Rendering],
         predictions: Mapping[tuple[str, Need], Prediction],
-        step: int,
+        keys: tuple[int, int, int, int],
     ) -> tuple[dict[str, Loss], dict[str, Loss]]:
-        terms, logged, shown = {}, {}, batch.without_audit()
+        terms: dict[str, Loss] = {}
+        logged: dict[str, Loss] = {}
+        shown = batch.without_audit()
         for objective in self.recipe.objectives:
-            window = _Window(objective.task, shown, rendered, predictions, step, self.recipe.steps)
-            for name, loss in objective.strategy.losses(objective.task, window).items():
-                terms[f"{objective.task.name}/{name}"] = loss
-            for name, loss in window.logged.items():
-                logged[f"{objective.task.name}/{name}"] = loss
+            task = objective.task
+            window = Window(task, shown, rendered, predictions, keys, self.recipe.steps, self.student)
+            for name, loss in objective.strategy.losses(task, window).items():
+                terms[f"{task.name}/{name}"] = loss
+            with torch.no_grad():
+                audited = _audit(task, window, batch)
+            logged |= {f"{task.name}/{name}": loss for name, loss in (window.logged | audited).items()}
         return terms, logged
 
     def _reduce(
@@ -145,72 +146,31 @@ class TrainStep(nn.Module):
         ]
         coefficients = torch.tensor(weights).to(totals.device, non_blocking=True)
         loss = world * (coefficients * totals[: len(terms)] / global_counts[: len(terms)]).sum()
-        values = dict(zip(entries, (sums[0] / global_counts).unbind(), strict=True))
+        self.watched = set(logged)
+        defined = (sums[1] > 0) | (torch.arange(len(entries)) < len(terms)).to(sums.device, non_blocking=True)
+        shown = (sums[0] / global_counts).where(defined, torch.nan)
+        values = dict(zip(entries, shown.unbind(), strict=True))
         values["loss"] = (coefficients * (sums[0] / global_counts)[: len(terms)]).sum()
         return loss, values
 
 
-class _Window:
-    """One task's view of the step: what `ssmtl.strategies.base.Step` promises."""
-
-    def __init__(
-        self,
-        task: Task,
-        batch: Batch,
-        rendered: Mapping[View, Rendering],
-        predictions: Mapping[tuple[str, Need], Prediction],
-        number: int,
-        steps: int,
-    ) -> None:
-        self.task, self.batch, self.rendered, self.predictions = task, batch, rendered, predictions
-        self.number, self.steps = number, steps
-        self.logged: dict[str, Loss] = {}
-
-    def prediction(self, need: Need) -> Prediction:
-        return self.predictions[self.task.name, need]
-
-    def images(self, view: View, rows: Rows) -> Tensor:
-        slots = self._slots(view, rows)
-        return _rows(self.rendered[view].pixels.image, slots)
-
-    def target(self, view: View) -> Target:
-        rows, images = self._rows("labeled"), self.batch.images
-        index = rows.to(images.device, non_blocking=True)
-        labels = tree_map(lambda part: part[index], self.batch.targets[self.task.name])
-        geometry = self._geometry(view, "labeled")
-        real = real_pixels(self.batch.size[rows], (images.shape[2], images.shape[3]), images.device)
-        return self.task.warp(labels, replace(geometry, valid=real))
-
-    def move(self, source: View, into: View, rows: Rows) -> Geometry:
-        return between(self._geometry(source, rows), self._geometry(into, rows))
-
-    def log(self, name: str, value: Loss) -> None:
-        self.logged[name] = replace(value, total=value.total.detach(), count=value.count.detach())
-
-    def _rows(self, rows: Rows) -> Tensor:
-        name = self.task.name
-        return rows_of(rows, self.batch.served[name], self.batch.labeled[name])
-
-    def _slots(self, view: View, rows: Rows) -> Tensor:
-        slots = self.rendered[view].slot[self._rows(rows)] if view in self.rendered else torch.tensor([-1])
-        if bool((slots < 0).any()):
-            raise ValueError(
-                f"the strategy of '{self.task.name}' reads the {rows} rows of the view {view}, which none of its needs "
-                "asks for; add a Need for them"
-            )
-        return slots
-
-    def _geometry(self, view: View, rows: Rows) -> Geometry:
-        slots = self._slots(view, rows)
-        return self.rendered[view].pixels.geometry.rows(slots)
-
-
-def _rows(tensor: Tensor, index: Tensor) -> Tensor:
-    """Select rows by a CPU index, without a copy when all are asked for in order."""
-    if len(index) == len(tensor) and torch.equal(index, torch.arange(len(tensor))):
-        return tensor
-    return tensor[index.to(tensor.device, non_blocking=True)]
-
-
 def _take(pred: Prediction, index: Tensor, *, detach: bool) -> Prediction:
-    return tree_map(lambda part: _rows(part.detach() if detach else part, index), pred)
+    return tree_map(lambda part: take_rows(part.detach() if detach else part, index), pred)
+
+
+def _audit(task: Task, window: Window, batch: Batch) -> dict[str, Loss]:
+    """Hold what a strategy guessed against the labels that it cannot see, not even through its window."""
+    found: dict[str, Loss] = {}
+    if not isinstance(task, Audited) or task.name not in batch.audit:
+        return found
+    for view, rows, target in window.guesses:
+        found |= task.audit(target, window.hidden(batch, view, rows))
+    for rows, dropped in window.masks:
+        foreign = task.foreign(window.hidden(batch, None, rows))
+        # MixMatch masks K copies of the rows: all rows of the first, then of the next.
+        copies = len(dropped) // max(1, len(foreign.count))
+        hits, known = foreign.total.repeat(copies), foreign.count.repeat(copies)
+        found["foreign"] = foreign
+        found["ood_masked"] = Loss(dropped.float(), torch.ones_like(known))
+        found["ood_hits"] = Loss(hits * dropped, known * dropped)
+    return found

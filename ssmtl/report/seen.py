@@ -91,9 +91,9 @@ def _strong_places(sources: OpenSources, refs: list[Ref]) -> set[int]:
     found: set[int] = set()
     for objective in sources.recipe.objectives:
         name = objective.task.name
-        for need in objective.strategy.needs():
-            if need.view == STRONG:
-                found |= set(rows_of(need.rows, served[name], labeled[name]).tolist())
+        for look in objective.strategy.sees():
+            if look.view == STRONG:
+                found |= set(rows_of(look.rows, served[name], labeled[name]).tolist())
     return found
 
 

@@ -5,15 +5,16 @@ from typing import Annotated, ClassVar, Literal, final
 
 from pydantic import Field
 
-from ssmtl.strategies.base import Need, Statistics, Step, Strategy
-from ssmtl.strategies.supervised import LABELED, supervised_loss
-from ssmtl.task import Loss, PseudoLabels, Summarized, Task
+from ssmtl.strategies.base import Need, Statistics, Step
+from ssmtl.strategies.semi_supervised import SemiSupervised, tell
+from ssmtl.strategies.supervised import LABELED
+from ssmtl.task import Loss, PseudoLabels, Task
 from ssmtl.views.geometry import STRONG, WEAK
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class WeakTeachesStrong(Strategy, ABC):
+class WeakTeachesStrong(SemiSupervised, ABC):
     """Terms "supervised" and "consistency": the loss of the strong view against hard predictions on the weak one.
 
     Pseudo-labels move with the image from the weak into the strong view. The mean of "consistency" runs over all valid
@@ -47,10 +48,9 @@ class WeakTeachesStrong(Strategy, ABC):
         weak = step.prediction(self._weak)
         target = task.warp(task.pseudo_label(weak, self.threshold), step.move(WEAK, STRONG, self.lu_on))
         consistency = task.unsupervised_loss(step.prediction(self._strong), target)
-        if isinstance(task, Summarized):
-            for name, value in task.summarize(weak, target).items():
-                step.log(name, value)
-        return {"supervised": supervised_loss(task, step), "consistency": consistency}
+        tell(task, step, STRONG, self.lu_on, weak, target=target)
+        consistency = self.masked(task, step, self.lu_on, consistency, weak)
+        return {"supervised": self.supervised(task, step), "consistency": consistency}
 
 
 @final

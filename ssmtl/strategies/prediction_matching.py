@@ -2,15 +2,15 @@
 
 from typing import Literal
 
-from ssmtl.strategies.base import Need, Step, Strategy
-from ssmtl.strategies.supervised import LABELED, supervised_loss
+from ssmtl.strategies.base import Need, Step
+from ssmtl.strategies.supervised import LABELED, Annealed
 from ssmtl.task import Loss, Matchable, Task
 from ssmtl.views.geometry import WEAK
 
 UNLABELED = Need(view=WEAK, rows="unlabeled")
 
 
-class PredictionMatching(Strategy):
+class PredictionMatching(Annealed):
     """Terms "supervised" and "matching": KL(predictions on labeled || on other, unlabeled images) (MELBA Eq. 2, L_u).
 
     Pairs and means are made of one process's rows, so unlike row-wise terms this one depends on how rows are dealt to
@@ -30,7 +30,7 @@ class PredictionMatching(Strategy):
 
     def losses(self, task: Task, step: Step) -> dict[str, Loss]:
         assert isinstance(task, Matchable)
-        terms = {"supervised": supervised_loss(task, step)}
+        terms = {"supervised": self.supervised(task, step)}
         if self.form != "none":
             labeled, unlabeled = step.prediction(LABELED), step.prediction(UNLABELED)
             terms["matching"] = task.divergence(labeled, unlabeled, form=self.form, detach_target=self.detach_target)

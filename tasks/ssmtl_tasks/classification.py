@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float, UInt8
@@ -16,10 +17,11 @@ from ssmtl.palette import Colors
 from ssmtl.task import Annotation, FeatureSpec, Loss, Task
 from ssmtl.views.geometry import Geometry
 from ssmtl.views.ops import GEOMETRIC, PHOTOMETRIC
+from ssmtl_tasks.distributions import confidence_histogram
 from ssmtl_tasks.drawing import PREDICTED, REFERENCE, write_lines
 from ssmtl_tasks.metrics import ClassificationMetrics
 from ssmtl_tasks.phantoms import disks
-from ssmtl_tasks.targets import Labels, check_classes, class_label
+from ssmtl_tasks.targets import FOREIGN, Labels, check_classes, class_label
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +76,74 @@ class Classification(Task):
         return Loss(_cross_entropy(pred, target), torch.ones_like(target.weight))
 
     def summarize(self, weak: Float[Tensor, "n k"], target: Labels) -> dict[str, Loss]:
-        """Return "coverage", the share of rows that are pseudo-labels, and "confidence", their largest probability."""
+        """Return "coverage", the share of rows that are pseudo-labels, "confidence", and the histogram of the latter.
+
+        Confidence is the largest probability; "confidence_to_95" is the share of rows where it lies in the bin that
+        ends at 0.95, see `CONFIDENCE_BINS`.
+        """
         rows = torch.ones_like(target.weight)
-        largest = weak.float().softmax(dim=1).amax(dim=1)
-        return {"coverage": Loss(target.weight, rows), "confidence": Loss(largest, rows)}
+        largest = self.confidence(weak)
+        bins = confidence_histogram(largest)
+        return {"coverage": Loss(target.weight, rows), "confidence": Loss(largest, rows), **bins}
+
+    def confidence(self, pred: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
+        """Return the largest probability of each row."""
+        return pred.detach().float().softmax(dim=1).amax(dim=1)
+
+    def soft_target(self, pred: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        """Return probabilities [n, k], detached: with one per row there is no place without."""
+        return self.probabilities(pred).detach()
+
+    def warp_soft(self, target: Float[Tensor, "n k"], geometry: Geometry) -> Float[Tensor, "n k"]:
+        return target
+
+    def squared_error(self, pred: Float[Tensor, "n k"], target: Float[Tensor, "n k"]) -> Loss:
+        return self.soft_squared_error(pred, target)
+
+    def kl(self, pred: Float[Tensor, "n k"], other: Float[Tensor, "n k"]) -> Loss:
+        log_p, log_q = pred.float().log_softmax(dim=1), other.float().log_softmax(dim=1)
+        return _per_row((log_p.exp() * (log_p - log_q)).sum(dim=1))
+
+    def entropy(self, pred: Float[Tensor, "n k"]) -> Loss:
+        log_p = pred.float().log_softmax(dim=1)
+        return _per_row(-(log_p.exp() * log_p).sum(dim=1))
+
+    def scores(self, pred: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        return pred.float()
+
+    def probabilities(self, pred: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        return pred.float().softmax(dim=1)
+
+    def from_probabilities(self, soft: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        return soft.clamp(min=torch.finfo(soft.dtype).tiny).log()
+
+    def one_hot(self, target: Labels) -> Float[Tensor, "n k"]:
+        return F.one_hot(target.labels, len(self.classes)).float()
+
+    def soft_loss(self, pred: Float[Tensor, "n k"], soft: Float[Tensor, "n k"]) -> Loss:
+        """Return the cross-entropy in nats against soft labels (Berthelot et al. 2019 Eq. 3)."""
+        return _per_row(-(soft * pred.float().log_softmax(dim=1)).sum(dim=1))
+
+    def soft_squared_error(self, pred: Float[Tensor, "n k"], soft: Float[Tensor, "n k"]) -> Loss:
+        """Return the mean over classes of (soft - p)^2: the Brier score over k (Berthelot et al. 2019 Eq. 4)."""
+        return _per_row((soft - self.probabilities(pred)).square().mean(dim=1))
+
+    def hidden_target(self, annotation: Annotation, classes: tuple[str, ...]) -> Labels:
+        """Return a label, or FOREIGN for a class of the reader that this task doesn't know."""
+        known = {name.casefold() for name in self.classes}
+        index = annotation if isinstance(annotation, int | np.integer) else -1
+        if 0 <= index < len(classes) and classes[int(index)].casefold() not in known:
+            return Labels(torch.tensor(FOREIGN), torch.tensor(1.0))
+        return self.target(annotation, classes)
+
+    def audit(self, target: Labels, hidden: Labels) -> dict[str, Loss]:
+        """Return "precision": the share of pseudo-labels that are right; those of foreign images never are."""
+        trusted = target.weight * (hidden.weight > 0)
+        return {"precision": Loss(trusted * (target.labels == hidden.labels), trusted)}
+
+    def foreign(self, hidden: Labels) -> Loss:
+        known = (hidden.weight > 0).float()
+        return Loss(known * (hidden.labels == FOREIGN), known)
 
     def metrics(self) -> ClassificationMetrics:
         return ClassificationMetrics(self.classes)
@@ -110,6 +176,10 @@ class Classification(Task):
         radii = 0.1 + 0.3 * labels.double().numpy() / (len(self.classes) - 1)
         images, _ = disks(radii, seed, channels=channels, size=size)
         return images, [Labels(label, torch.tensor(1.0)) for label in labels]
+
+
+def _per_row(total: Float[Tensor, " n"]) -> Loss:
+    return Loss(total, torch.ones_like(total).detach())
 
 
 def _cross_entropy(pred: Float[Tensor, "n k"], target: Labels) -> Float[Tensor, " n"]:

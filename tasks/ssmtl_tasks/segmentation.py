@@ -16,7 +16,7 @@ from ssmtl.models.multimix_unet import MultiMixDecoder
 from ssmtl.palette import Colors
 from ssmtl.task import IGNORE_INDEX, Annotation, FeatureSpec, Loss, Task
 from ssmtl.views.geometry import Geometry
-from ssmtl.views.moving import move_labels, move_weights
+from ssmtl.views.moving import move_labels, move_soft, move_weights
 from ssmtl.views.ops import GEOMETRIC, PHOTOMETRIC
 from ssmtl_tasks.distributions import hard_labels, log_probabilities, pixel_cross_entropy
 from ssmtl_tasks.divergence import FORMS, mask_divergence
@@ -24,7 +24,7 @@ from ssmtl_tasks.drawing import PREDICTED, REFERENCE, draw_contours, draw_ignore
 from ssmtl_tasks.losses import CrossEntropy, SegmentationLoss
 from ssmtl_tasks.metrics import LabeledMetrics, LabelMapMetrics, MaskMetrics
 from ssmtl_tasks.phantoms import disks
-from ssmtl_tasks.targets import BACKGROUND, Labels, check_classes, mask_labels
+from ssmtl_tasks.targets import BACKGROUND, Labels, SoftLabels, check_classes, mask_labels
 
 
 def _mask_classes(classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -105,23 +105,65 @@ class Segmentation(Task):
         The weight zeroes the numerator only: dividing by the confident pixels would let a few of them weigh like many.
         With the `reduction` "per_image", an image counts 1 however many of its pixels are valid, unless none is.
         """
-        total = (pixel_cross_entropy(pred, target.labels) * target.weight).sum(dim=(1, 2))
-        valid = (target.labels != IGNORE_INDEX).float().sum(dim=(1, 2))
-        if self.reduction == "per_image":
-            return Loss(total / valid.clamp(min=1), valid.clamp(max=1))
-        return Loss(total, valid)
+        losses = pixel_cross_entropy(pred, target.labels) * target.weight
+        return self._over_pixels(losses, (target.labels != IGNORE_INDEX).float())
 
     def summarize(self, weak: Float[Tensor, "n c h w"], target: Labels) -> dict[str, Loss]:
         """Return "coverage", the share of valid pixels that are pseudo-labels, and "confidence".
 
         The latter is the geometric mean over the pixels of a row of their largest probability.
         """
-        confidence = log_probabilities(weak).amax(dim=1).mean(dim=(1, 2)).exp()
+        confidence = self.confidence(weak)
         valid = (target.labels != IGNORE_INDEX).float().sum(dim=(1, 2))
         return {
             "coverage": Loss(target.weight.sum(dim=(1, 2)), valid),
             "confidence": Loss(confidence, torch.ones_like(confidence)),
         }
+
+    def confidence(self, pred: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
+        """Return the geometric mean over a row's pixels of their largest probability."""
+        return log_probabilities(pred.detach()).amax(dim=1).mean(dim=(1, 2)).exp()
+
+    def soft_target(self, pred: Float[Tensor, "n c h w"]) -> SoftLabels:
+        probabilities = log_probabilities(pred.detach()).exp()
+        return SoftLabels(probabilities, torch.ones_like(probabilities[:, 0]))
+
+    def warp_soft(self, target: SoftLabels, geometry: Geometry) -> SoftLabels:
+        moved, valid = move_soft(target.probabilities, geometry)
+        return SoftLabels(moved, move_weights(target.weight, geometry) * valid)
+
+    def squared_error(self, pred: Float[Tensor, "n c h w"], target: SoftLabels) -> Loss:
+        difference = log_probabilities(pred).exp() - target.probabilities
+        return self._over_pixels(difference.square().mean(dim=1), target.weight)
+
+    def kl(self, pred: Float[Tensor, "n c h w"], other: Float[Tensor, "n c h w"]) -> Loss:
+        log_p, log_q = log_probabilities(pred), log_probabilities(other)
+        divergence = (log_p.exp() * (log_p - log_q)).sum(dim=1)
+        return self._over_pixels(divergence, torch.ones_like(divergence))
+
+    def entropy(self, pred: Float[Tensor, "n c h w"]) -> Loss:
+        log_p = log_probabilities(pred)
+        entropy = -(log_p.exp() * log_p).sum(dim=1)
+        return self._over_pixels(entropy, torch.ones_like(entropy))
+
+    def hidden_target(self, annotation: Annotation, classes: tuple[str, ...]) -> Labels:
+        """Return a mask; one of which this task knows no class says nothing about what it predicts."""
+        known = {name.casefold() for name in self.classes}
+        if isinstance(annotation, np.ndarray) and known.isdisjoint(name.casefold() for name in classes):
+            return Labels(torch.full(annotation.shape, IGNORE_INDEX), torch.zeros(annotation.shape))
+        return self.target(annotation, classes)
+
+    def audit(self, target: Labels, hidden: Labels) -> dict[str, Loss]:
+        """Return "precision": the share of the pixels with a trusted pseudo-label and a hidden one that agree."""
+        known = (target.labels != IGNORE_INDEX) & (hidden.labels != IGNORE_INDEX) & (hidden.weight > 0)
+        trusted = target.weight * known
+        right = trusted * (target.labels == hidden.labels)
+        return {"precision": Loss(right.sum(dim=(1, 2)), trusted.sum(dim=(1, 2)))}
+
+    def foreign(self, hidden: Labels) -> Loss:
+        """Return 0 for every row with a hidden mask: masks of foreign images are all background or ignored."""
+        known = (hidden.weight > 0).flatten(1).any(dim=1).float()
+        return Loss(torch.zeros_like(known), known)
 
     def divergence(
         self, labeled: Float[Tensor, "a c h w"], unlabeled: Float[Tensor, "b c h w"], *, form: str, detach_target: bool
@@ -137,6 +179,13 @@ class Segmentation(Task):
     ) -> list[UInt8[np.ndarray, "_ _"]]:
         """Return a mask per row whose values index `outputs`; logits are brought to the source's size bilinearly."""
         return [_mask_at(row, size) for row, size in zip(pred.detach(), sizes, strict=True)]
+
+    def _over_pixels(self, values: Float[Tensor, "n h w"], weight: Float[Tensor, "n h w"]) -> Loss:
+        """Return an unsupervised loss of pixels, each counting as it weighs, under the task's `reduction`."""
+        total, count = (values * weight).sum(dim=(1, 2)), weight.detach().sum(dim=(1, 2))
+        return (
+            Loss(total, count) if self.reduction == "pooled" else Loss(total / count.clamp(min=1), count.clamp(max=1))
+        )
 
     def crop(self, pred: Float[Tensor, "n c H W"], size: tuple[int, int]) -> Float[Tensor, "n c h w"]:
         return pred[..., : size[0], : size[1]]

@@ -9,13 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from ssmtl.errors import DataError, nearest
 from ssmtl.task import IGNORE_INDEX
 
 BACKGROUND = "background"
+FOREIGN = -1
+"""The label of an image whose hidden class the task doesn't know."""
 _OUT_OF_RANGE = -1
 
 
@@ -28,6 +30,13 @@ class Labels(NamedTuple):
 
     labels: Int64[Tensor, "*shape"]
     weight: Float32[Tensor, "*shape"]
+
+
+class SoftLabels(NamedTuple):
+    """Distributions over k outcomes per pixel, and how much each pixel counts."""
+
+    probabilities: Float[Tensor, "n k h w"]
+    weight: Float[Tensor, "n h w"]
 
 
 def check_classes(classes: tuple[str, ...]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from ssmtl.train_step import TrainStep
 QUIET = Options(workers=0, quiet=True)
 MOMENTUM = 0.9
 TINY_RECIPE = load_recipe(TINY)
+HISTOGRAM = [f"confidence_to_{percent}" for percent in (20, 40, 60, 80, 90, 95, 99, 100)]
 
 
 def recipe(steps=2, **flags):
@@ -85,8 +86,8 @@ def test_best_is_the_highest_geometric_mean_and_select_decides_what_is_tested(fo
     one = recipe(steps=4, eval_every=1, checkpoint_every=1, select=select)
     run = folder(one)
     assert train(one, run, QUIET)
-    assert manifest(run, "best") == {"step": 2, "best": pytest.approx(0.6), "best_step": 2}
-    assert manifest(run, "last") == {"step": 4, "best": pytest.approx(0.6), "best_step": 2}
+    assert manifest(run, "best") == {"step": 2, "best": pytest.approx(0.6), "best_step": 2, "tested": []}
+    assert manifest(run, "last") == {"step": 4, "best": pytest.approx(0.6), "best_step": 2, "tested": []}
     (tested,) = scripted
     chosen, other = student(run, select), student(run, "last" if select == "best" else "best")
     assert all(tested[name].equal(chosen[name]) for name in chosen)
@@ -112,8 +113,8 @@ def test_what_a_finished_run_leaves(folder):
     assert run.recipe() == one
     (row,) = log(run, "train")
     terms = {"diagnosis/supervised", "diagnosis/consistency", "lungs/supervised", "lungs/matching"}
-    logged = {"diagnosis/coverage", "diagnosis/confidence"}
-    assert row.keys() == {"phase", "step", "lr", "loss"} | terms | logged
+    logged = {f"diagnosis/{name}" for name in ("coverage", "confidence", *HISTOGRAM)}
+    assert row.keys() - {"diagnosis/precision"} == {"phase", "step", "lr", "loss"} | terms | logged
     assert (row["step"], row["lr"]) == (2, 1e-3)
     (row, _) = log(run, "validation")
     assert row.keys() >= {"phase", "step", "split", "weights", "diagnosis/auc", "diagnosis/accuracy", "lungs/jaccard"}

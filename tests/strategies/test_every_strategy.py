@@ -8,8 +8,16 @@ import torch
 from ssmtl.component import kinds
 from ssmtl.objective import Objective
 from ssmtl.strategies.fixmatch import DenseFixMatch, FixMatch, FixMatchStar
+from ssmtl.strategies.mean_teacher import MeanTeacher
+from ssmtl.strategies.mixmatch import MixMatch
+from ssmtl.strategies.ood_mask import OODMask
+from ssmtl.strategies.pi_model import PiModel
 from ssmtl.strategies.prediction_matching import PredictionMatching
+from ssmtl.strategies.pseudo_label import PseudoLabel
+from ssmtl.strategies.realmix import RealMix
 from ssmtl.strategies.supervised import Supervised
+from ssmtl.strategies.tsa import TSA
+from ssmtl.strategies.vat import VAT
 from ssmtl_tasks.classification import Classification
 from ssmtl_tasks.losses import Dice
 from ssmtl_tasks.segmentation import Segmentation
@@ -17,6 +25,16 @@ from ssmtl_tasks.targets import Labels
 
 STRATEGIES = [
     Supervised(),
+    Supervised(tsa=TSA("exp")),
+    PseudoLabel(),
+    PiModel(ood_mask=OODMask(0.5)),
+    MeanTeacher(),
+    MeanTeacher(teacher_bn="eval", bn_update="all"),
+    VAT(),
+    VAT(kl="adv_to_clean", bn_update="all", iterations=2),
+    MixMatch(),
+    MixMatch(views=3, lambda_scope="per_batch", bn_update="all"),
+    RealMix(ood_mask=OODMask(0.5), tsa=TSA()),
     FixMatch(threshold=0.7),
     FixMatch(threshold=0.7, pseudo_labels_from="teacher", lu_on="all"),
     DenseFixMatch(),
@@ -31,7 +49,8 @@ TASKS = [
     Segmentation("lungs", classes=("lung",), loss=Dice()),
     Segmentation("organs", classes=("background", "lung", "heart")),
 ]
-PAIRS = [(s, t) for s in STRATEGIES for t in TASKS if all(isinstance(t, ability) for ability in s.requires)]
+PAIRS = [(s, t) for s in STRATEGIES for t in TASKS if all(isinstance(t, ability) for ability in s.abilities())]
+MIXING = (MixMatch, RealMix)  # they make the supervised term of mixed images
 every_pair = pytest.mark.parametrize(("strategy", "task"), PAIRS, ids=lambda value: repr(value)[:60])
 
 
@@ -42,6 +61,20 @@ def shape(task, n: int) -> tuple[int, ...]:
 def labels(task, n: int) -> Labels:
     size = (n,) if isinstance(task, Classification) else (n, 4, 4)
     return Labels(torch.zeros(size).long(), torch.ones(size))
+
+
+def step_of(fake_step, strategy, task, counts):
+    """Return a step with random predictions and images, whose network is a linear function of the first pixels."""
+    made = {need: torch.randn(shape(task, counts[need.rows]), requires_grad=True) for need in strategy.needs()}
+    images = {look: torch.rand(counts[look.rows], 3, 4, 4) for look in strategy.looks()}
+    weight = torch.randn(shape(task, 1)[1], requires_grad=True)
+
+    def network(pixels):
+        return (
+            pixels[:, :1, 0, 0] * weight if isinstance(task, Classification) else pixels[:, :1] * weight[:, None, None]
+        )
+
+    return made, fake_step(made, labels(task, counts["labeled"]), images=images, network=network)
 
 
 def test_every_entry_point_is_tested():
@@ -64,8 +97,7 @@ def test_is_a_value(strategy):
 def test_reads_what_it_needs_and_returns_the_same_finite_terms(fake_step, strategy, task, labeled, unlabeled):
     counts = {"labeled": labeled, "unlabeled": unlabeled, "all": labeled + unlabeled}
     torch.manual_seed(0)
-    made = {need: torch.randn(shape(task, counts[need.rows]), requires_grad=True) for need in strategy.needs()}
-    step = fake_step(made, labels(task, labeled))
+    made, step = step_of(fake_step, strategy, task, counts)
     terms = strategy.losses(task, step)
     assert set(step.asked) == strategy.needs()
     for loss in terms.values():
@@ -76,16 +108,19 @@ def test_reads_what_it_needs_and_returns_the_same_finite_terms(fake_step, strate
     sum(loss.total.sum() for loss in terms.values()).backward()
     assert all(pred.grad is None for need, pred in made.items() if not need.grad)
     assert all(torch.isfinite(pred.grad).all() for need, pred in made.items() if need.grad and pred.grad is not None)
-    more = fake_step({need: torch.randn(shape(task, 2)) for need in strategy.needs()}, labels(task, 2))
+    _, more = step_of(fake_step, strategy, task, dict.fromkeys(counts, 2))
     assert list(terms) == list(strategy.losses(task, more))
+    assert [pred[1:] for pred in step.predicted] == [pred[1:] for pred in more.predicted]
     assert all(math.isfinite(v) for v in more.logged.values())
+    assert step.logged.keys() == more.logged.keys()
 
 
 @every_pair
 def test_the_supervised_term_is_the_tasks_own(fake_step, strategy, task):
+    if isinstance(strategy, MIXING) or strategy.tsa:
+        return
     torch.manual_seed(0)
-    made = {need: torch.randn(shape(task, 2)) for need in strategy.needs()}
-    step = fake_step(made, labels(task, 2))
+    made, step = step_of(fake_step, strategy, task, dict.fromkeys(("labeled", "unlabeled", "all"), 2))
     (need,) = (need for need in made if need.rows == "labeled")
     expected = task.supervised_loss(made[need], labels(task, 2))
     torch.testing.assert_close(strategy.losses(task, step)["supervised"].total, expected.total)

@@ -44,7 +44,9 @@ def test_melba_eq1_and_fixmatch_eq4(fake_step, ratio):
     terms = FixMatch(threshold=0.7).losses(DIAGNOSIS, step)
     assert ratio(terms["supervised"]) == pytest.approx(math.log(4 / 3))
     assert ratio(terms["consistency"]) == pytest.approx(math.log(4) / 2)
-    assert step.logged == pytest.approx({"coverage": 1 / 2, "confidence": (0.9 + 0.6) / 2})
+    histogram = {f"confidence_to_{percent}": 0.0 for percent in (20, 40, 60, 80, 90, 95, 99, 100)}
+    histogram |= {"confidence_to_60": 1 / 2, "confidence_to_90": 1 / 2}
+    assert step.logged == pytest.approx({"coverage": 1 / 2, "confidence": (0.9 + 0.6) / 2, **histogram})
 
 
 def test_no_gradient_reaches_the_weak_side_or_unconfident_rows(fake_step):
