@@ -128,11 +128,17 @@ def walk(value: Any) -> list[Component]:
 
 
 def mistakes(error: ValidationError) -> str:
-    """Return a validation error's text for people: each mistake with its place, alternatives joined by "or"."""
+    """Return a validation error's text for people.
+
+    It is each mistake with its place, alternatives joined by "or", and what was given where that is one number or word.
+    """
     found: dict[str, list[str]] = {}
+    given: dict[str, str] = {}
     for mistake in error.errors():
         # A union puts the member it tried into the place, such as "literal['full']".
         parts = (str(part) for part in mistake["loc"])
         place = ".".join((error.title, *(part for part in parts if part.replace("_", "").isalnum())))
         found.setdefault(place, []).append(mistake["msg"].removeprefix("Value error, "))
-    return "; ".join(f"{place}: {', or '.join(texts)}" for place, texts in found.items())
+        if mistake["msg"].startswith("Input should be") and isinstance(mistake["input"], int | float | str):
+            given[place] = f", got {mistake['input']!r}"
+    return "; ".join(f"{place}: {', or '.join(texts)}{given.get(place, '')}" for place, texts in found.items())

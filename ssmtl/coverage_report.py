@@ -19,9 +19,9 @@ LEAST_SHARE = 0.1
 class Holding:
     """The labels of a source, or of all together.
 
-    `labeled` counts images that show the label of a task, `hidden` those whose label the budget hides; tasks that the
-    source doesn't serve are absent. `every` counts images that show the labels of all tasks of the recipe, `none` those
-    without any.
+    `labeled` counts images that show the label of a task, `hidden` those whose label the budget or their source hides;
+    tasks that the source doesn't serve are absent. `every` counts images that show the labels of all tasks of the
+    recipe, `none` those without any.
     """
 
     source: str

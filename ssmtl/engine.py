@@ -248,6 +248,7 @@ class _Trainer:
         for data in self.test:
             values = self._score(data)
             self.progress.tested.append((step, data.split.name, values))
+            self.progress.keep_tests(recipe.test_last)
             log.evaluation("checkpoint_test", step, data.split.name, values, weights=recipe.evaluate)
 
     def _score(self, data: SplitLoader) -> dict[str, float]:
@@ -261,8 +262,8 @@ class _Trainer:
             put_weights(self.module.student, load_weights(folder, "student"), folder)
             put_weights(self.module.teacher, load_weights(folder, "teacher"), folder)
         model = self.module.student if self.recipe.evaluate == "student" else self.module.teacher
-        several = self.recipe.test_last > 1
-        chosen = f"median of last {self.recipe.test_last}" if several else self.recipe.select
+        several, tests = self.recipe.test_last > 1, len({step for step, _, _ in self.progress.tested})
+        chosen = f"median of last {tests}" if several and tests > 1 else self.recipe.select
         notes = {"checkpoint": chosen, "weights": self.recipe.evaluate}
         scores: dict[str, float] = {}
         for data in self.test:

@@ -43,6 +43,11 @@ class Progress:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint's state {state} is not one of a run ({error}).") from error
 
+    def keep_tests(self, count: int) -> None:
+        """Forget all tests but those after the last `count` steps: a run that goes on leaves its first end behind."""
+        kept = sorted({step for step, _, _ in self.tested})[-count:]
+        self.tested = [test for test in self.tested if test[0] in kept]
+
     def medians(self, split: str) -> dict[str, float]:
         """Return the median of each metric over the tests of a split; NaN where one of them is NaN."""
         rows = [values for _, name, values in self.tested if name == split]

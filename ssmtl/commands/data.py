@@ -54,9 +54,7 @@ def _matrix(report: "CoverageReport") -> Table:
     """Return images by source and label; a dash means that the source doesn't serve the task."""
     tasks = list(report.total.labeled)
     several = ["every task"] if len(tasks) > 1 else []
-    table = Table(
-        title="Images that show a label, of those that have one; the label budget hides the rest", title_justify="left"
-    )
+    table = Table(title="Images that show a label, of those that have one; the rest is hidden", title_justify="left")
     table.add_column("source")
     for title in ("images", *tasks, *several, "no label"):
         table.add_column(title, justify="right")

@@ -62,8 +62,8 @@ class Subset(WrappedReader):
         if not len(rows):
             raise DataError(
                 f"the Subset of {self.reader.kind} is empty: no row of its {len(table)} is of a class and in the range "
-                f"that it keeps ({self._wish()}); keep other classes or another range, or "
-                "count all rows with per_class=False."
+                f"that it keeps ({self._wish()}); keep other classes or another range (fewer labels, "
+                "where labels choose it), or count all rows with per_class=False."
             )
         return SubsetTable(table, rows, None if found is None else labels[rows])
 
@@ -88,7 +88,7 @@ class Subset(WrappedReader):
         if len(rows) < max(needed, self.only is not None):
             raise DataError(
                 f"{self.reader.kind} has {len(rows)} row(s) of {what}, but the Subset keeps {self._wish()}; take a "
-                "smaller range, or leave the class out."
+                "smaller range (fewer labels, where labels choose it), or leave the class out."
             )
         noise = uniform(key("subset", self.seed, *order), rows, 1)[:, 0]
         return rows[np.argsort(noise, kind="stable")][self.start : self.stop]

@@ -115,4 +115,5 @@ def _(op: Cutout, values: Numbers) -> str:
 
 
 def _arguments(fields: Mapping[str, object]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in fields.items())
+    shown = {name: f"{value:.4g}" if isinstance(value, float) else repr(value) for name, value in fields.items()}
+    return ", ".join(f"{name}={value}" for name, value in shown.items())

@@ -12,9 +12,12 @@ from ssmtl.models.multitask import Model
 from ssmtl.models.saliency_bridge import SaliencyBridge
 from ssmtl.objective import Objective
 from ssmtl.recipe import Recipe, Source, Split, Views, read_recipe
+from ssmtl.schedules import LinearRamp
 from ssmtl.strategies.fixmatch import FixMatch
+from ssmtl.strategies.ood_mask import OODMask
 from ssmtl.strategies.prediction_matching import PredictionMatching
 from ssmtl.strategies.supervised import Supervised
+from ssmtl.strategies.tsa import TSA
 from ssmtl.streams import PerSource
 from ssmtl.views.presets import multimix_strong, multimix_weak
 from ssmtl_tasks import Classification, Segmentation
@@ -80,6 +83,11 @@ REFUSED = {
         {"validation": (HELD_OUT.replace(tile=(16, 16)),)},
         r"'held out' predicts tiles of \(16, 16\) pixels, of which 'diagnosis' can't be put together",
     ),
+    "the last of no tests": ({"test_last": 0}, "greater than or equal to 1"),
+    "the best of the last": (
+        {"select": "best", "test_last": 20, "validation": (HELD_OUT,)},
+        "test_last=20 tests the last weights, select='best' others",
+    ),
     "no steps": ({"steps": 0}, "greater than or equal to 1"),
 }
 
@@ -92,7 +100,14 @@ def test_refused_when_built(case):
 
 
 def test_a_recipe_reads_back_and_hashes(tmp_path):
-    study = recipe(validation=(HELD_OUT,), streams=PerSource(labeled=2))
+    hidden = BOTH.replace(name="more", hide_labels=True)
+    study = recipe(
+        validation=(HELD_OUT,), streams=PerSource(labeled=2), sources=(BOTH, hidden), test_last=20,
+        objectives=(
+            Objective(DIAGNOSIS, FixMatch(ood_mask=OODMask(0.2), tsa=TSA()), ramp=LinearRamp(0.16, over=16_384)),
+            Objective(LUNGS, Supervised()),
+        ),
+    )  # fmt: skip
     (tmp_path / "recipe.json").write_text(study.to_json())
     again = read_recipe(tmp_path / "recipe.json")
     assert again == study

@@ -131,6 +131,23 @@ def test_explicit_with_nothing_unlabeled_names_the_uniform_stream():
     assert len(group.pool) == 8
 
 
+def test_labeled_images_may_be_unlabeled_ones_too():
+    """FixMatch's program draws its unlabeled rows from all images, MixMatch's from the others."""
+    rest = Explicit(labeled=4, unlabeled=8, use_labels=False).groups(PARTIAL)[1]
+    labeled, everything = Explicit(unlabeled_includes_labeled=True, use_labels=False).groups(PARTIAL)
+    assert (rest.pool.tolist(), labeled.pool.tolist()) == ([6, 7], [0, 1, 2, 3, 4, 5])
+    assert everything.pool.tolist() == list(range(8))
+    assert not everything.use_labels
+    full = Coverage(PARTIAL.sources, PARTIAL.starts, PARTIAL.served, dict.fromkeys(PARTIAL.visible, np.ones(8, bool)))
+    both = Explicit(unlabeled_includes_labeled=True, use_labels=False).groups(full)
+    assert [group.pool.tolist() for group in both] == [list(range(8))] * 2
+
+
+def test_labeled_images_as_unlabeled_ones_must_not_show_their_labels():
+    with pytest.raises(ValidationError, match="would show labels in the unlabeled rows too; set use_labels=False"):
+        Explicit(unlabeled_includes_labeled=True)
+
+
 @pytest.mark.parametrize("streams", [Explicit, PerSource])
 def test_streams_that_draw_nothing_are_refused(streams):
     with pytest.raises(ValidationError, match="both 0"):

@@ -52,6 +52,27 @@ def test_an_interrupted_run_remembers_its_tests(tmp_path):
     assert rows(cut, "checkpoint_test") == rows(whole, "checkpoint_test")
 
 
+def test_a_run_that_goes_on_leaves_its_first_end_behind(tmp_path):
+    """Tests of steps 2 to 4 were the last ones of 4 steps; of 8 steps they are none of the last three."""
+    folder = RunFolder.create(tmp_path / "run", recipe(), "ssmtl run kinds.py")
+    assert train(recipe().replace(steps=4, eval_every=1), folder, QUIET)
+    assert train(recipe().replace(steps=8, eval_every=1), folder, QUIET, resume=True)
+    scores = {row["step"]: row["kind/error_pct"] for row in rows(folder, "checkpoint_test")}
+    assert list(scores) == [2, 3, 4, 6, 7, 8]
+    assert rows(folder, "test")[-1]["checkpoint"] == "median of last 3"
+    state = json.loads((folder.checkpoint("last") / "manifest.json").read_text())["state"]
+    assert [step for step, _, _ in state["tested"]] == [6, 7, 8]
+    assert rows(folder, "test")[-1]["kind/error_pct"] == statistics.median(scores[step] for step in (6, 7, 8))
+
+
+@pytest.mark.parametrize(("steps", "named"), [(2, "last"), (4, "median of last 2")])
+def test_a_run_too_short_for_as_many_says_how_many_there_were(tmp_path, steps, named):
+    folder = RunFolder.create(tmp_path / "run", recipe(), "ssmtl run kinds.py")
+    assert train(recipe().replace(steps=steps, eval_every=2), folder, QUIET)
+    (test,) = rows(folder, "test")
+    assert test["checkpoint"] == named
+
+
 def test_a_metric_that_was_undefined_once_has_no_median():
     tested = [(1, "test", {"a": 1.0, "b": 2.0}), (2, "test", {"a": 3.0, "b": math.nan}), (2, "other", {"c": 9.0})]
     medians = Progress(tested=tested).medians("test")

@@ -8,6 +8,7 @@ from golden import ROOT
 
 from ssmtl.commands.recipes import load_recipe
 from ssmtl.strategies.fixmatch import FixMatch
+from ssmtl.strategies.mixmatch import MixMatch
 from ssmtl.strategies.prediction_matching import PredictionMatching
 from ssmtl.strategies.supervised import Supervised
 
@@ -26,6 +27,7 @@ class Row(NamedTuple):
 
 ABLATION = {
     "enc": Row("Enc", Supervised, None, False, ()),
+    "enc-mm": Row("Enc-MM", MixMatch, None, False, ("films",)),
     "enc-ssl": Row("Enc-SSL", FixMatch, None, False, ("films",)),
     "u-net": Row("U-Net", None, Supervised, False, ()),
     "umtl": Row("UMTL", Supervised, Supervised, False, ()),
@@ -64,6 +66,20 @@ def test_the_loss_weights_of_the_paper():
     lungs = weights["lungs"]
     assert (lungs.gamma, lungs.gamma * lungs.lam) == (5.0, pytest.approx(0.01))  # alpha and beta
     assert weights["diagnosis"].strategy == FixMatch(threshold=0.7, pseudo_labels_from="student")
+
+
+def test_the_classifier_by_mixmatch_has_the_settings_of_mixmatch():
+    """MELBA names none for Enc-MM: those of Berthelot et al. 2019, with a ramp that fits into shorter runs."""
+    recipe = RECIPE(method="enc-mm", consistency=0.5)
+    (objective,) = recipe.objectives
+    assert objective.strategy == MixMatch(temperature=0.5, alpha=0.75, views=2)
+    assert (objective.gamma, objective.lam) == (1.0, 75.0)
+    weights = [objective.coefficient("consistency", step, 1000) for step in (0, 80, 160, 999)]
+    assert weights == pytest.approx([0.0, 37.5, 75.0, 75.0])
+    assert objective.coefficient("consistency", 16_384, 10**6) == 75.0
+    other = RECIPE(method="enc-ssl")
+    assert (recipe.optimizer, recipe.schedule, recipe.views) == (other.optimizer, other.schedule, other.views)
+    assert any("Enc-MM" in deviation for deviation in recipe.deviations)
 
 
 def test_a_step_draws_ten_of_each_kind():

@@ -29,6 +29,13 @@ def by_name(path):
     return path.stem
 
 
+def without_seeds(value):
+    """Return a dumped recipe with all seeds taken out: those of budgets and readers follow the recipe's."""
+    if isinstance(value, dict):
+        return {name: without_seeds(part) for name, part in value.items() if name != "seed"}
+    return [without_seeds(part) for part in value] if isinstance(value, list) else value
+
+
 def test_recipes_are_found_and_shipped():
     assert len(FILES) >= 1
     assert list(shipped_recipes()) == [path.stem for path in FILES]
@@ -60,7 +67,7 @@ class TestRecipe:
         one, two = function(seed=1), function(seed=2)
         assert one != two
         assert one.name == two.name
-        assert two.replace(seed=1, budget=two.budget.replace(seed=1)) == one
+        assert without_seeds(two.model_dump()) == without_seeds(one.model_dump())
 
     def test_its_first_losses_are_those_on_file(self, path, tmp_path):
         expected, found = stored(path), first_losses(path, tmp_path / "run")
@@ -94,6 +101,6 @@ def test_it_runs_from_the_command_line_without_data(path, tmp_path, ssmtl):
     tested = {row["split"] for row in rows if row["phase"] == "test"}
     recipe = read_recipe(out / "recipe.json")
     assert tested - {"all"} == {split.name for split in recipe.test}
-    assert ("all" in tested) == scores_once(recipe.test, recipe.tasks)
+    assert ("all" in tested) == (len(recipe.tasks) > 1 and scores_once(recipe.test, recipe.tasks))
     assert (out / "report.html").stat().st_size > 10_000
     assert "report: " in result.stdout
