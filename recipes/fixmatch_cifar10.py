@@ -14,6 +14,7 @@ from typing import Literal
 from ssmtl import SGD, Constant, FixMatch, FixMatchCosine, Recipe, Supervised
 from ssmtl.datasets.small_images import small_images
 from ssmtl.datasets.subset import Subset
+from ssmtl.errors import RecipeError
 from ssmtl_tasks import small_images as common
 
 
@@ -59,6 +60,8 @@ def recipe(
         size: Side of the images in pixels.
         seed: Seed of weights, batches, views and of the choice of labeled images.
     """
+    if mu < 1:
+        raise RecipeError(f"--mu must be at least 1, got {mu}; for labeled images alone take --method supervised.")
     images = small_images(data, "cifar10", size)
     default = 250 if data else 40
     each = common.per_class(default if labels is None else labels, len(images.classes))

@@ -80,7 +80,7 @@ def recipe(
     lr: float = 1e-3,
     decay: Literal["late", "paper"] = "late",
     seg_kl: Literal["bernoulli", "marginal", "reference", "none"] = "bernoulli",
-    consistency: float = 0.25,
+    consistency: float | None = None,
     threshold: float = 0.7,
     pseudo_labels_from: Literal["student", "teacher"] = "student",
     evaluate: Literal["student", "teacher"] = "teacher",
@@ -102,7 +102,7 @@ def recipe(
         decay: When the rate falls to a tenth: after 60 % and 85 % of the run, or after every 8 passes over the 4,700
             training films as in the paper, never below a hundredth.
         seg_kl: Form of the divergence between lung maps of labeled and unlabeled films.
-        consistency: Weight lambda of the loss on unlabeled films.
+        consistency: Weight lambda of the loss on unlabeled films; by default 0.25, and 75 for enc-mm.
         threshold: Probability from which a prediction becomes a pseudo-label.
         pseudo_labels_from: Who predicts them: the student, or its moving average.
         evaluate: Whose weights are scored: the trained student, or its moving average.
@@ -115,9 +115,10 @@ def recipe(
     films = Source("films", study.films, serves=("diagnosis",))
     masks = Source("lung films", study.lungs, serves=("lungs",), views=Views(weak=identity(), strong=identity()))
     fixmatch = FixMatch(threshold=threshold, pseudo_labels_from=pseudo_labels_from)
-    by_films = Objective(diagnosis, fixmatch if chosen.consistency else Supervised(), lam=consistency)
+    lam = consistency if consistency is not None else 75.0 if chosen.mixmatch else 0.25
+    by_films = Objective(diagnosis, fixmatch if chosen.consistency else Supervised(), lam=lam)
     if chosen.mixmatch:
-        by_films = Objective(diagnosis, MixMatch(), lam=75.0, ramp=LinearRamp(0.16, over=16_384))
+        by_films = Objective(diagnosis, MixMatch(), lam=lam, ramp=LinearRamp(0.16, over=16_384))
     on_lungs = PredictionMatching(form=seg_kl) if chosen.matching else Supervised()
     parts = (
         (chosen.diagnosis, by_films, films, diagnosis_labels),

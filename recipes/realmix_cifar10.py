@@ -14,7 +14,6 @@ from typing import Literal
 
 from ssmtl import Published, Recipe
 from ssmtl.datasets.base import Reader
-from ssmtl.datasets.extend import Extend
 from ssmtl.datasets.small_images import small_images
 from ssmtl.datasets.subset import Subset
 from ssmtl_tasks import small_images as common
@@ -28,8 +27,8 @@ def recipe(
     labels: int | None = None,
     tsa: bool | None = None,
     gamma: float = 0.0,
-    extend: Literal["cutout", "simple", "none"] | None = None,
-    extend_rounds: int = 50,
+    extend: common.Augmentation | None = None,
+    extend_rounds: int | None = None,
     weights: Path | None = None,
     network: common.NetworkName | None = None,
     batch: int | None = None,
@@ -54,7 +53,7 @@ def recipe(
         tsa: Training signal annealing; by default RealMix has it with 250 labels or fewer.
         gamma: Share of unlabeled images that a mask drops at every step, those the model is least sure of.
         extend: How RealMix's copies of the unlabeled images are made; other methods take the images as they are.
-        extend_rounds: How many copies of each.
+        extend_rounds: How many copies of each; by default 50.
         weights: Run that trained on other images (ssmtl run imagenet32_pretrain), whose encoder this one starts from.
         network: Wide residual network; by default WRN-28-2, on phantoms a small one.
         batch: Labeled images in a batch; as many unlabeled ones, for FixMatch seven times as many.
@@ -71,8 +70,7 @@ def recipe(
     each = common.per_class(count, len(images.classes))
     labeled = Subset(reader=images.train, stop=each, seed=seed)
     rest: Reader = images.train if method == "fixmatch" else Subset(reader=images.train, start=each, seed=seed)
-    if extend or method == "realmix":
-        rest = Extend(reader=rest, rounds=extend_rounds, aug=extend or "cutout")
+    rest = common.copies(rest, images, method, extend, extend_rounds)
     annealed = tsa if tsa is not None else method == "realmix" and count <= 250
     chosen = common.method_for(method, images.name)
     chosen = chosen if lam is None else chosen._replace(lam=lam)
@@ -92,9 +90,9 @@ def recipe(
         seed=seed,
         data=data,
     )
-    method_name = _paper_name(method, count, extend or "cutout", extend_rounds, pretrained=weights is not None)
-    own_parts = not gamma and (method == "realmix" or extend is None)
-    if data is None or method_name is None or not own_parts or count not in (250, 4000):
+    method_name = _paper_name(method, count, extend or "cutout", extend_rounds or 50, pretrained=weights is not None)
+    own_parts = annealed == (method == "realmix" and count <= 250) and (method == "realmix" or extend is None)
+    if data is None or method_name is None or not own_parts or gamma or lam is not None or count not in (250, 4000):
         return base
     setting = (("dataset", images.name), ("n_labels", count))
     return base.replace(
@@ -104,9 +102,9 @@ def recipe(
 
 def _paper_name(method: str, labels: int, extend: str, rounds: int, *, pretrained: bool) -> str | None:
     """Return what Tables 2 to 5 call a method with its parts, None where they don't have it."""
-    if pretrained:
-        return {"supervised": "TL & Fine-Tuning", "realmix": "RealMix + TL"}.get(method)
     if method == "realmix" and (extend, rounds) != ("cutout", 50):
         ablations = {("simple", 50): "RealMix w/ Simple Aug", ("cutout", 25): "RealMix w/ 25 Augs"}
-        return ablations.get((extend, rounds)) if labels == 250 else None
+        return ablations.get((extend, rounds)) if labels == 250 and not pretrained else None
+    if pretrained:
+        return {"supervised": "TL & Fine-Tuning", "realmix": "RealMix + TL"}.get(method)
     return common.PAPER_NAMES.get(method) if method != "supervised" else None

@@ -13,7 +13,6 @@ from typing import Literal
 
 from ssmtl import Published, Recipe
 from ssmtl.datasets.base import Reader
-from ssmtl.datasets.extend import Extend
 from ssmtl.datasets.small_images import small_images
 from ssmtl.datasets.subset import Subset
 from ssmtl_tasks import small_images as common
@@ -30,8 +29,8 @@ def recipe(
     labels: int | None = None,
     gamma: float | None = None,
     tsa: bool = False,
-    extend: Literal["cutout", "simple", "none"] | None = None,
-    extend_rounds: int = 50,
+    extend: common.Augmentation | None = None,
+    extend_rounds: int | None = None,
     network: common.NetworkName | None = None,
     batch: int | None = None,
     lam: float | None = None,
@@ -55,7 +54,7 @@ def recipe(
         gamma: Share of unlabeled images that RealMix's mask drops; by default the paper's for that mismatch.
         tsa: Training signal annealing, which the paper has with 250 labels or fewer.
         extend: How RealMix's copies of the unlabeled images are made; other methods take the images as they are.
-        extend_rounds: How many copies of each.
+        extend_rounds: How many copies of each; by default 50.
         network: Wide residual network; by default WRN-28-2, on phantoms a small one.
         batch: Labeled images in a batch; as many unlabeled ones, for FixMatch seven times as many.
         lam: Weight of what unlabeled images teach; by default that of the method's paper.
@@ -72,8 +71,7 @@ def recipe(
     dropped = gamma if gamma is not None else GAMMA[mismatch] if method == "realmix" else 0.0
     shown = unlabeled_classes(images.own, images.foreign, mismatch)
     rest: Reader = Subset(reader=images.train, only=shown, start=each, seed=seed)
-    if extend or method == "realmix":
-        rest = Extend(reader=rest, rounds=extend_rounds, aug=extend or "cutout")
+    rest = common.copies(rest, images, method, extend, extend_rounds)
     chosen = common.method_for(method, images.name)
     chosen = chosen if lam is None else chosen._replace(lam=lam)
     scale = common.FILES if data else common.PHANTOMS
@@ -95,7 +93,8 @@ def recipe(
     name = common.PAPER_NAMES.get(method)
     own_parts = extend is None and not dropped
     if method == "realmix":
-        own_parts = (extend or "cutout", extend_rounds) == ("cutout", 50)
+        own_parts = (extend or "cutout", extend_rounds or 50) == ("cutout", 50)
+    own_parts = own_parts and not tsa and lam is None
     if data is None or name is None or not own_parts or labels not in (None, 2400):
         return base
     if method == "realmix" and mismatch == 75 and not dropped:

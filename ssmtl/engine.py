@@ -170,7 +170,7 @@ class _Trainer:
     def _step(self, step: int, lr: float, batches: Iterator[Any]) -> dict[str, Tensor]:
         """One optimizer step: the mean of complete micro-steps, each with its own global counts."""
         self.module.train()
-        values: dict[str, Tensor] = {}
+        found: list[dict[str, Tensor]] = []
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         micro_steps = self.recipe.accumulate
@@ -181,8 +181,8 @@ class _Trainer:
             with hold:
                 loss, terms = self.wrapped(batch, step, micro)
                 self.fabric.backward(loss / micro_steps)
-            for name, value in terms.items():
-                values[name] = values.get(name, torch.zeros_like(value)) + value / micro_steps
+            found.append(terms)
+        values = {name: self._mean(name, [terms[name] for terms in found]) for name in found[0]}
         if self.fabric.device.type == "cpu":
             self._check([(step + 1, values)])
         if self.recipe.clip is not None:
@@ -193,6 +193,13 @@ class _Trainer:
         self.wrapped_optimizer.zero_grad(set_to_none=True)
         self.module.update_teacher(step)
         return values
+
+    def _mean(self, name: str, values: list[Tensor]) -> Tensor:
+        """Return the mean over micro-steps; of what is only logged, over those where it is defined."""
+        if len(values) == 1:
+            return values[0]
+        together = torch.stack(values)
+        return together.nanmean() if name in self.module.watched else together.mean()
 
     def _watch(self, done: int, values: dict[str, Tensor], log: RunLog, lr: float) -> None:
         """Look at the numbers now and then only: reading them waits for the device."""
@@ -248,7 +255,7 @@ class _Trainer:
         for data in self.test:
             values = self._score(data)
             self.progress.tested.append((step, data.split.name, values))
-            self.progress.keep_tests(recipe.test_last)
+            self.progress.keep_tests(recipe.test_last, recipe.eval_every)
             log.evaluation("checkpoint_test", step, data.split.name, values, weights=recipe.evaluate)
 
     def _score(self, data: SplitLoader) -> dict[str, float]:

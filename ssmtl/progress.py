@@ -43,9 +43,9 @@ class Progress:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint's state {state} is not one of a run ({error}).") from error
 
-    def keep_tests(self, count: int) -> None:
-        """Forget all tests but those after the last `count` steps: a run that goes on leaves its first end behind."""
-        kept = sorted({step for step, _, _ in self.tested})[-count:]
+    def keep_tests(self, count: int, every: int) -> None:
+        """Forget all tests but the last `count`, and the end of a run that went on, unless it is `every` so often."""
+        kept = sorted({step for step, _, _ in self.tested if step % every == 0 or step == self.step})[-count:]
         self.tested = [test for test in self.tested if test[0] in kept]
 
     def medians(self, split: str) -> dict[str, float]:

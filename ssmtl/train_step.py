@@ -22,7 +22,7 @@ from ssmtl.strategies.base import Need
 from ssmtl.task import Audited, Loss, Prediction, Task
 from ssmtl.views.geometry import View
 from ssmtl.views.render import Rendered, render
-from ssmtl.window import Rendering, Window, take_rows
+from ssmtl.window import Rendering, Window, forget_casts, take_rows
 
 TINY = 1e-8
 
@@ -106,7 +106,10 @@ class TrainStep(nn.Module):
         model = self.student if one.model == "student" else self.teacher
         # A row that nobody asked for is no sample of the data, and one alone has no statistics.
         with torch.set_grad_enabled(one.grad), batch_statistics(model, "eval" if one.borrowed else one.bn):
-            return model(images, one.heads)
+            found = model(images, one.heads)
+        if not one.grad:
+            forget_casts()
+        return found
 
     def _losses(
         self,

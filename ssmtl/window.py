@@ -7,12 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from scipy.special import ndtri
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from ssmtl.batch import Batch
-from ssmtl.keyed import key, uniform
+from ssmtl.keyed import key
 from ssmtl.models.multitask import MultiTaskModel, batch_statistics
 from ssmtl.planning import rows_of
 from ssmtl.strategies.base import Need, Rows, Statistics
@@ -67,15 +66,20 @@ class Window:
 
     def predict(self, images: Float[Tensor, "n c h w"], *, bn: Statistics = "batch") -> Prediction:
         rows = {self.task.name: torch.arange(len(images))}
-        with batch_statistics(self.student, bn):
-            return self.student(images, rows)[self.task.name]
+        with batch_statistics(self.student, bn if len(images) > 1 else "eval"):  # one alone has no statistics
+            pred = self.student(images, rows)[self.task.name]
+        if not torch.is_grad_enabled():
+            forget_casts()
+        return pred
 
     def noise(self, rows: Rows, shape: tuple[int, ...]) -> Float[Tensor, "n ..."]:
         seed, step, micro, _ = self.keys
-        positions = self.batch.positions[self._rows(rows)].numpy()
-        numbers = uniform(key("noise", seed, step, micro, self.task.name), positions, int(np.prod(shape)))
-        normal = torch.from_numpy(ndtri(numbers + 2.0**-54).astype(np.float32))
-        return normal.view(len(positions), *shape).to(self.batch.images.device, non_blocking=True)
+        positions = self.batch.positions[self._rows(rows)].tolist()
+        normal = torch.empty(len(positions), *shape)
+        for row, position in zip(normal, positions, strict=True):
+            seeded = torch.Generator().manual_seed(key("noise", seed, step, micro, self.task.name, position))
+            row.normal_(generator=seeded)
+        return normal.to(self.batch.images.device, non_blocking=True)
 
     def random(self) -> np.random.Generator:
         return np.random.default_rng(key("random", *self.keys, self.task.name))
@@ -118,6 +122,14 @@ class Window:
     def _geometry(self, view: View, rows: Rows) -> Geometry:
         slots = self._slots(view, rows)
         return self.rendered[view].pixels.geometry.rows(slots)
+
+
+def forget_casts() -> None:
+    """Drop the weights that autocast has cast without a graph.
+
+    Releases of PyTorch from before 2026 hand them on to passes that train, whose weights then get no gradient.
+    """
+    torch.clear_autocast_cache()
 
 
 def take_rows(tensor: Tensor, index: Tensor) -> Tensor:

@@ -47,6 +47,8 @@ class Extend(WrappedReader):
     rounds: Annotated[int, Field(ge=1, le=100_000)] = 50
     aug: Literal["cutout", "simple", "none"] = "cutout"
     eraser: Literal["random_erasing", "cutout16"] = "random_erasing"
+    flip: bool = True
+    """Whether "simple" flips; digits, for one, aren't digits any more."""
     seed: Seed = 0
 
     @model_validator(mode="after")
@@ -92,7 +94,7 @@ class ExtendedTable:
         shown = image[:, :height, :width]
         dice = np.random.default_rng(keyed.key("extend", self.reader.seed, index, copy))
         if self.reader.aug == "simple":
-            shown[:] = _shifted(_flipped(shown, dice), dice)
+            shown[:] = _shifted(_flipped(shown, dice) if self.reader.flip else shown, dice)
         elif self.reader.aug == "cutout" and self.reader.eraser == "cutout16":
             _cut_out(shown, dice)
         elif self.reader.aug == "cutout":

@@ -12,7 +12,7 @@ from ssmtl.task import Mixable
 
 
 class TSA(Component):
-    """Drop labeled rows whose label the model gives a probability above a threshold that rises from 1/k to 1.
+    """Drop labeled rows whose label the model gives a probability of a threshold or more, which rises from 1/k to 1.
 
     eta(t) = 1/k + (1 - 1/k) a(t) with s = t / T: "linear" a = s; "exp" a = exp(5 (s - 1)), for few labels; "log"
     a = 1 - exp(-5 s). For mixed labels y a row is kept as long as some class c with y_c > 0 has p_c < eta y_c. The loss

@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from ssmtl.strategies.base import Look, Need, Step
 from ssmtl.strategies.semi_supervised import OwnPasses, tell
@@ -31,12 +30,12 @@ class VAT(OwnPasses):
     The neighbor lies at the distance `epsilon` in the direction r = g / |g|, with g the gradient of KL(p(u) || p(u +
     xi d)) by d, and d random or the last r. "vat" compares p(u), without gradient, with p(u + epsilon r); "entropy" is
     `entropy` times the mean entropy of p(u), through which gradient flows. The search leaves no gradient in the
-    network, and runs in float32 whatever the precision of training.
+    network, and runs in float32 whatever the precision of training (a GPU may round convolutions to TensorFloat-32).
 
     Lengths are L2 norms of images of 32x32x3 values in [-1, 1]. Images in [0, 1] move by half of that, which is alike
     to a model with normalize="symmetric"; with another one, `epsilon` has to follow its range. Every pass draws its own
-    dropout, so with dropout in the network the search also answers to its masks (WRN-28-2 has none). Passes beside the
-    first over unlabeled images never move running statistics.
+    dropout, so with dropout in the network the search also answers to its masks (WRN-28-2 has none). Unlabeled images
+    are predicted once more among themselves to be compared with; only their first pass may move running statistics.
 
     The objective's lambda scales "vat" alone. MixMatch's program (Berthelot et al. 2019) has 0.3:
     `Objective(task, VAT(), lam=0.3, ramp=LinearRamp(0.4))`.
@@ -74,8 +73,8 @@ class VAT(OwnPasses):
         assert isinstance(task, Distributions)
         pred = step.prediction(self._unlabeled)
         images = step.images(WEAK, "unlabeled").float()
-        # Among other rows, batch normalization makes another prediction; that difference is no perturbation's.
-        clean = tree_map(Tensor.detach, pred) if self.bn_update == "first" else _predict_again(step, images)
+        # Among other rows, labeled ones or another task's, batch normalization predicts otherwise: no perturbation did.
+        clean = _predict_again(step, images)
         moved = images + self.length(self.epsilon, images) * self.direction(task, step, images, clean)
         adversarial = step.predict(moved, bn="batch")
         vat = task.kl(clean, adversarial) if self.kl == "clean_to_adv" else task.kl(adversarial, clean)

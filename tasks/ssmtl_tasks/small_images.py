@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ssmtl.datasets.base import Reader
+from ssmtl.datasets.extend import Extend
 from ssmtl.datasets.small_images import SmallImages
 from ssmtl.datasets.subset import Subset
 from ssmtl.errors import RecipeError
@@ -35,6 +36,7 @@ from ssmtl.views.presets import cifar_weak, fixmatch_strong
 from ssmtl_tasks.classification import Classification
 
 MethodName = Literal["supervised", "pseudo-label", "pi-model", "mean-teacher", "vat", "mixmatch", "realmix", "fixmatch"]
+Augmentation = Literal["cutout", "simple", "none"]
 NetworkName = Literal["wrn-28-2", "wrn-16-2", "wrn-10-2", "wrn-10-1"]
 TASK = "kind"
 PAPER = "realmix"
@@ -140,6 +142,24 @@ def with_parts(method: Method, *, tsa: bool, gamma: float) -> Method:
     return method._replace(strategy=method.strategy.replace(**{name: part for name, part in parts.items() if part}))
 
 
+def copies(
+    reader: Reader, images: SmallImages, name: MethodName, aug: Augmentation | None, rounds: int | None
+) -> Reader:
+    """Return unlabeled images as a method reads them: RealMix in 50 copies with blanks, others as they are.
+
+    `aug` and `rounds` ask for other copies. Raises RecipeError for a number of copies where none are made.
+    """
+    if name == "supervised" and aug:
+        raise RecipeError(
+            f"--extend {aug} copies unlabeled images, and the supervised baseline reads none; leave it out."
+        )
+    if name != "realmix" and not aug:
+        if rounds is not None:
+            raise RecipeError(f"--extend-rounds {rounds} counts copies, and {name} makes none; name --extend too.")
+        return reader
+    return Extend(reader=reader, rounds=50 if rounds is None else rounds, aug=aug or "cutout", flip=images.flip)
+
+
 def study(
     images: SmallImages,
     name: str,
@@ -202,12 +222,14 @@ DEVIATIONS = (
     "Shorter than the papers: they train 500,000 steps (RealMix) or a million, with a momentum of 0.001 of running "
     "statistics. Scored is the median over the last 20 evaluations, as in the papers, but these lie closer together.",
     "100 training images of each class are held out for validation and never train; nothing is chosen by them.",
-    "Which images are labeled is our draw: the papers' draws are those of their programs.",
+    "Which images are labeled is our draw: the papers' draws are those of their programs. Of foreign classes as many "
+    "images are left out as are labeled of the others, so that all are equally frequent.",
     "The copies of Extend draw for themselves, as the paper says; its program draws once for all of them.",
     "The mask drops exactly the share gamma; the authors' program drops one row more, and ties.",
     "Training signal annealing scales the labels, and its threshold reaches 1 at the end of the run; the authors' "
     "program scales the logits, so that next to nothing is dropped, over 1,048,576 steps.",
     "VAT's loss is KL(clean || adversarial), as its paper has it; MixMatch's program has the other direction.",
-    "MixMatch guesses labels on both views in one pass. Weights decay before Adam's step, in the program after it.",
+    "MixMatch guesses labels on both views in one pass. Weights decay before Adam's step, not after it. Batch "
+    "normalization has PyTorch's epsilon.",
     "FixMatch takes RandAugment as in a common PyTorch port; its official program takes CTAugment by default.",
 )

@@ -297,3 +297,12 @@ def test_bad_fields_are_refused_where_they_are(bad):
     with pytest.raises(ValidationError) as error:
         Extend(SHAPES, **bad)
     assert error.value.errors()[0]["loc"][0] == next(iter(bad))
+
+
+def test_what_must_not_be_mirrored_is_only_shifted():
+    def rising(flip):
+        table = extended(rounds=10, aug="simple", flip=flip)
+        return [int(table[row].image[1, 16, 26]) > int(table[row].image[1, 16, 6]) for row in range(len(table))]
+
+    assert all(rising(flip=False))
+    assert 0 < sum(rising(flip=True)) < 40

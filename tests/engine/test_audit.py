@@ -1,12 +1,16 @@
 """Hidden labels measure what is guessed: precision, foreign images, and what a mask hides; no strategy sees them."""
 
+import json
+
 import pytest
 import torch
 from kinds import study
 
+from ssmtl.engine import Options, train
 from ssmtl.errors import DataError
 from ssmtl.loader import open_sources, training_loader
 from ssmtl.recipe import Source
+from ssmtl.runs import RunFolder
 from ssmtl.strategies.fixmatch import FixMatch
 from ssmtl.strategies.ood_mask import OODMask
 from ssmtl.strategies.supervised import Supervised
@@ -103,3 +107,19 @@ def test_a_method_without_a_single_unlabeled_image_is_refused():
     supervised = nothing.replace(objectives=(nothing.objectives[0].replace(strategy=Supervised()),))
     assert len(open_sources(supervised).groups()) == 1
     assert isinstance(recipe.sources[1], Source)
+
+
+def test_micro_steps_without_pseudo_labels_leave_the_others_precision(monkeypatch, tmp_path):
+    recipe = study(FixMatch(threshold=0.0), accumulate=2, steps=1, eval_every=1)
+    values = iter((0.25, float("nan")))
+    forward = TrainStep.forward
+
+    def forged(self, *args):
+        loss, found = forward(self, *args)
+        return loss, found | {"kind/precision": torch.tensor(next(values))}
+
+    monkeypatch.setattr(TrainStep, "forward", forged)
+    folder = RunFolder.create(tmp_path / "run", recipe, "ssmtl run kinds.py")
+    assert train(recipe, folder, Options(workers=0, quiet=True))
+    rows = map(json.loads, (folder.path / "metrics.jsonl").read_text().splitlines())
+    assert [row["kind/precision"] for row in rows if row["phase"] == "train"] == [0.25]

@@ -84,3 +84,12 @@ def test_a_metric_that_was_undefined_once_has_no_median():
 def test_the_best_checkpoint_has_no_last_tests():
     with pytest.raises(ValueError, match="leave one of the two out"):
         recipe().replace(select="best", validation=recipe().test, test=())
+
+
+def test_the_end_of_a_run_that_went_on_is_forgotten():
+    progress = Progress(tested=[(step, "test", {"a": 0.0}) for step in (5, 10, 12)])
+    for step in (15, 20):
+        progress.step = step
+        progress.tested.append((step, "test", {"a": 0.0}))
+        progress.keep_tests(3, 5)
+    assert [step for step, _, _ in progress.tested] == [10, 15, 20]

@@ -4,9 +4,13 @@ import pytest
 import torch
 from kinds import study
 
+import ssmtl.train_step
+import ssmtl.window
 from ssmtl.loader import open_sources, training_loader
 from ssmtl.strategies.base import Look
 from ssmtl.strategies.fixmatch import FixMatch
+from ssmtl.strategies.mean_teacher import MeanTeacher
+from ssmtl.strategies.mixmatch import MixMatch
 from ssmtl.strategies.supervised import Supervised
 from ssmtl.train_step import TrainStep
 from ssmtl.views.geometry import WEAK, View
@@ -101,3 +105,42 @@ def test_draws_that_couple_a_batch_repeat_with_the_step(asked):
 def test_reading_the_strong_view_asks_for_a_policy_that_fits():
     assert study(FixMatch()).used_views() == ("strong", "weak")
     assert study(Supervised()).used_views() == ("weak",)
+
+
+def test_one_image_alone_has_no_statistics(asked):
+    alone, module = asked(lambda step: step.predict(step.images(WEAK, "unlabeled")[:1], bn="update"))
+    used, _ = asked(lambda step: step.predict(step.images(WEAK, "unlabeled")[:1], bn="eval"))
+    _, quiet = asked(lambda step: None)
+    assert torch.equal(alone, used)
+    assert torch.equal(running_means(module), running_means(quiet))
+
+
+@pytest.fixture
+def forgotten(monkeypatch):
+    """Count how often weights that were cast without a graph are dropped.
+
+    Older PyTorch hands them on to passes that train, which then have no gradient: a MixMatch that learns nothing.
+    """
+    calls = []
+    for module in (ssmtl.window, ssmtl.train_step):
+        monkeypatch.setattr(module, "forget_casts", lambda: calls.append(torch.is_grad_enabled()))
+    return calls
+
+
+def test_a_made_prediction_without_gradients_leaves_no_casts(asked, forgotten):
+    def ask(step):
+        images = step.images(WEAK, "unlabeled")
+        step.predict(images)
+        before = len(forgotten)
+        with torch.no_grad():
+            step.predict(images)
+        return before, len(forgotten)
+
+    assert asked(ask)[0] == (0, 1)
+
+
+@pytest.mark.parametrize(("strategy", "passes"), [(Supervised(), 0), (MixMatch(), 1), (MeanTeacher(), 1)])
+def test_a_planned_pass_without_gradients_leaves_no_casts(forgotten, strategy, passes):
+    recipe = study(strategy)
+    TrainStep(recipe).train()(batch_of(recipe), 0)
+    assert len(forgotten) == passes

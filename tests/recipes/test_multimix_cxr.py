@@ -70,13 +70,14 @@ def test_the_loss_weights_of_the_paper():
 
 def test_the_classifier_by_mixmatch_has_the_settings_of_mixmatch():
     """MELBA names none for Enc-MM: those of Berthelot et al. 2019, with a ramp that fits into shorter runs."""
-    recipe = RECIPE(method="enc-mm", consistency=0.5)
+    recipe = RECIPE(method="enc-mm")
     (objective,) = recipe.objectives
     assert objective.strategy == MixMatch(temperature=0.5, alpha=0.75, views=2)
     assert (objective.gamma, objective.lam) == (1.0, 75.0)
     weights = [objective.coefficient("consistency", step, 1000) for step in (0, 80, 160, 999)]
     assert weights == pytest.approx([0.0, 37.5, 75.0, 75.0])
     assert objective.coefficient("consistency", 16_384, 10**6) == 75.0
+    assert RECIPE(method="enc-mm", consistency=0.5).objectives[0].lam == 0.5
     other = RECIPE(method="enc-ssl")
     assert (recipe.optimizer, recipe.schedule, recipe.views) == (other.optimizer, other.schedule, other.views)
     assert any("Enc-MM" in deviation for deviation in recipe.deviations)

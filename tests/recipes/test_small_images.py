@@ -9,6 +9,7 @@ from golden import ROOT
 from small_sets import write_cifar, write_svhn
 
 from ssmtl.commands.recipes import load_recipe
+from ssmtl.datasets.small_images import small_images
 from ssmtl.errors import DataError, RecipeError
 from ssmtl.loader import open_sources
 from ssmtl.optimizers import SGD, AdamW
@@ -24,6 +25,7 @@ from ssmtl.strategies.realmix import RealMix
 from ssmtl.strategies.supervised import Supervised
 from ssmtl.strategies.tsa import TSA
 from ssmtl.strategies.vat import VAT
+from ssmtl_tasks.small_images import copies
 
 CIFAR, MISMATCH, FIXMATCH, PRETRAIN = (
     load_recipe(ROOT / f"recipes/{name}.py")
@@ -346,3 +348,31 @@ def test_the_pretraining_leaves_images_that_no_other_recipe_reads():
     assert not names(source) & names(other)
     assert not torch.equal(*(torch.from_numpy(reader.open()[0].image.copy()) for reader in (source, other)))
     assert PRETRAIN().published is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"method": "supervised", "extend": "simple"}, "the supervised baseline reads none"),
+        ({"method": "mixmatch", "extend_rounds": 7}, "mixmatch makes none; name --extend too"),
+    ],
+)
+@pytest.mark.parametrize("recipe", [CIFAR, MISMATCH])
+def test_flags_that_would_do_nothing_are_refused(recipe, flags, message):
+    with pytest.raises(RecipeError, match=message):
+        recipe(**flags)
+
+
+def test_copies_of_digits_are_not_mirrored():
+    images = small_images(None)
+    digits = copies(images.train, images._replace(flip=False), "realmix", "simple", None)
+    assert not digits.flip
+    assert copies(images.train, images, "realmix", None, None).rounds == 50
+
+
+@pytest.mark.parametrize("change", [{"lam": 1.0}, {"tsa": True}])
+def test_other_settings_than_the_papers_stand_beside_no_published_row(cifar, change):
+    for recipe in (CIFAR, MISMATCH):
+        assert recipe(data=cifar, method="mixmatch").published is not None
+        assert recipe(data=cifar, method="mixmatch", **change).published is None
+    assert CIFAR(data=cifar, method="realmix", tsa=False).published is None

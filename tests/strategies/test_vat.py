@@ -5,14 +5,20 @@ from math import log
 
 import pytest
 import torch
+from kinds import SHAPES, study
 from small_steps import DIAGNOSIS, LUNGS, encoder_gradient, run, running
 
+from ssmtl.loader import open_sources, training_loader
 from ssmtl.objective import Objective
+from ssmtl.recipe import Source
 from ssmtl.schedules import LinearRamp
 from ssmtl.strategies.base import Look, Need
 from ssmtl.strategies.ood_mask import OODMask
+from ssmtl.strategies.pi_model import PiModel
 from ssmtl.strategies.supervised import Supervised
 from ssmtl.strategies.vat import VAT
+from ssmtl.streams import PerSource
+from ssmtl.train_step import TrainStep
 from ssmtl.views.geometry import WEAK
 from ssmtl_tasks.classification import Classification
 from ssmtl_tasks.segmentation import Segmentation
@@ -160,11 +166,12 @@ def test_lambda_and_ramp_scale_vat_alone():
 @pytest.mark.parametrize("iterations", [1, 3])
 def test_passes_are_counted(step, iterations):
     vat(iterations=iterations).losses(LETTERS, step)
-    assert [(bn, grad) for _, bn, grad in step.predicted] == [("batch", True)] * (iterations + 1)
+    clean = [("batch", False)]
+    assert [(bn, grad) for _, bn, grad in step.predicted] == clean + [("batch", True)] * (iterations + 1)
 
 
-def test_one_pass_more_where_the_clean_one_held_other_rows(step):
-    """With all rows in one pass, batch normalization tells two predictions of an image apart."""
+def test_the_clean_prediction_is_made_of_these_rows_alone(step):
+    """With other rows in one pass, batch normalization tells two predictions of an image apart."""
     step.predictions[UNLABELED._replace(bn="update")] = step.predictions.pop(UNLABELED) + 1.0
     vat(bn_update="all").losses(LETTERS, step)
     assert [(bn, grad) for _, bn, grad in step.predicted] == [("batch", False), ("batch", True), ("batch", True)]
@@ -175,8 +182,8 @@ def test_the_search_is_done_in_float32(step, network):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         vat().losses(LETTERS, step)
     # bfloat16 and float32 differ by more than xi, so the search compares with a clean prediction of its own
-    assert network.autocast == [False, False, True]
-    assert [grad for _, _, grad in step.predicted] == [False, True, True]
+    assert network.autocast == [True, False, False, True]
+    assert [grad for _, _, grad in step.predicted] == [False, False, True, True]
 
 
 def test_lengths_are_those_of_small_images_in_minus_one_to_one():
@@ -302,3 +309,24 @@ def test_terms_without_rows_are_zero(task, rows, absent):
     assert list(values)[:3] == ["task/supervised", "task/vat", "task/entropy"]
     assert all(values[f"task/{name}"] == 0.0 for name in absent)
     assert encoder_gradient(step).isfinite().all()
+
+
+def test_another_tasks_rows_are_no_perturbation():
+    """With batch normalization a pass that two tasks share predicts otherwise than the adversarial pass of one."""
+    base = study(VAT(epsilon=1e-7))
+    kind, (labeled, unlabeled) = base.objectives[0], base.sources
+    shared = base.replace(
+        objectives=(kind, Objective(kind.task.replace(name="other"), PiModel())),
+        sources=(
+            labeled.replace(serves=("kind", "other")),
+            unlabeled,
+            Source("elsewhere", SHAPES.replace(first=500, samples=10), serves=("other",), hide_labels=True),
+        ),
+        streams=PerSource(labeled=0, unlabeled=4),
+        test=(),
+    )
+    batch = next(training_loader(open_sources(shared), start=0, stop=1, rank=0, world=1, workers=0, pin=False))
+    torch.manual_seed(0)
+    values = TrainStep(shared).train()(batch, 0)[1]
+    assert values["other/consistency"] > 0
+    assert values["kind/vat"].item() == pytest.approx(0.0, abs=1e-7)
