@@ -7,11 +7,12 @@ in `fixmatch_peer.py`: Pillow, RandAugment of torchvision in DataLoader workers,
 timed, loss and gradients of both must agree where views change nothing.
 
     python benchmarks/fixmatch_step.py --device cpu --threads 2 --workers 2 --repeats 3 --steps 3
-    python benchmarks/fixmatch_step.py --device cuda --compile --workers 16 --steps 50
+    python benchmarks/fixmatch_step.py --device cuda --compile --workers 16 --steps 50 --warmup 32
 
 Images are those of the phantom, drawn beforehand. The ways take turns of `--steps` steps, each turn with fresh workers
-and with `--warmup` steps that don't count. `images/s` counts the 8 B images of a step, `ratio` is how many times as
-many ours treats, `waiting` is the share of the step spent in asking for a batch. All are medians over the turns.
+and with `--warmup` steps that don't count. Workers prepare two batches each before they are asked: waiting shows only
+once `--warmup` has used them up. `images/s` counts the 8 B images of a step, `ratio` is how many times as many ours
+treats, `waiting` is the share of the step spent in asking for a batch. All are medians over the turns.
 `cpu_ratio` is of processor time, which other programs on the machine disturb less; that of workers isn't in it.
 """
 

@@ -55,6 +55,9 @@ class SplitLoader:
                     f"the split '{split.name}' holds no '{task.annotation}' annotation to score '{name}' with; "
                     "point it at annotated data, or take the task out of its `tasks`."
                 )
+            theirs = split.reader.classes(task.annotation) if task.annotation == "label" else ()
+            for index in range(len(theirs)):
+                task.target(index, theirs)  # a class that the task doesn't know is refused before training
         self.table = table
         mine = range(rank, len(table), world)
         rows = max(1, min(ROWS, PIXELS // math.prod(split.reader.canvas)))

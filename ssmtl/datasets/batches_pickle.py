@@ -3,15 +3,17 @@
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int32, Shaped, UInt8
 
 from ssmtl.datasets.array_table import class_indices
 from ssmtl.errors import DataError
 
 SIDE = 32
+MOST_BYTES = 2**30
+"""Size of the largest file, unpacked: the largest original batch, of ImageNet, has 0.4 GB."""
 Planes: TypeAlias = UInt8[np.ndarray, "n 3 32 32"]
 
 
@@ -27,15 +29,22 @@ class _Dtype:
 
     def real(self) -> np.dtype[Any]:
         if self.code not in ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"):
-            raise pickle.UnpicklingError(f"an array of type {self.code!r}")
+            what = f"type {self.code[:20]!r}" if isinstance(self.code, str) else "no type"
+            raise pickle.UnpicklingError(f"an array of {what}")
+        if self.order not in ("|", "<", ">", "="):
+            raise pickle.UnpicklingError("an array without an order of bytes")
         return np.dtype(self.order + self.code)
 
 
 class _Array:
     """Stands in for numpy.ndarray and for the function that makes an empty one to be filled."""
 
-    def __init__(self, *_: Any) -> None:
-        self.array = np.empty(0, dtype=np.uint8)
+    array: np.ndarray[Any, np.dtype[Any]]
+
+    def __new__(cls, *_: Any) -> Self:  # a pickle can leave out __init__, and the state too
+        made = super().__new__(cls)
+        made.array = np.empty(0, dtype=np.uint8)
+        return made
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, dtype, columns_first, content = state
@@ -84,9 +93,12 @@ def read_pickle(path: Path) -> dict[str, Any]:
     """Return the dict in a pickle of Python 2 or 3, arrays as read-only numpy arrays, keys as text.
 
     Only dicts, lists, tuples, texts, numbers and arrays of numbers are made; nothing that the file names is imported or
-    called. Raises DataError for a file that asks for anything else, is damaged, cut short, or no pickle of a dict.
+    called. Raises DataError for a file that asks for anything else, is larger than `MOST_BYTES`, damaged, cut short, or
+    no pickle of a dict. Lists may be nested so that they are endless to go through: ask for types before contents.
     """
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise pickle.UnpicklingError(f"it has {path.stat().st_size} bytes, more than {MOST_BYTES}")
         with path.open("rb") as file:
             found = _Unpickler(file, encoding="bytes").load()
     except OSError as error:
@@ -113,9 +125,10 @@ def images_of(
     """
     for name in ("data", key):
         if name not in batch:
+            there = ", ".join(map(repr, sorted(batch)))[:200] or "nothing"
             raise DataError(
-                f"{path} has no entry '{name}' (only {', '.join(map(repr, sorted(batch))) or 'nothing'}); it is not "
-                "the file that its name says: fetch the original again."
+                f"{path} has no entry '{name}' (only {there}); it is not the file that its name says: fetch the "
+                "original again."
             )
     data, found = batch["data"], batch[key]
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3 * SIDE * SIDE,):
@@ -124,13 +137,19 @@ def images_of(
             f"{path} has images as {what}, but uint8 [n, {3 * SIDE * SIDE}] was expected (32x32 pixels in 3 colors); "
             "fetch the original file again."
         )
-    try:
-        labels = np.array(found)
-    except (TypeError, ValueError, OverflowError):
-        labels = np.empty(0)
+    labels = _numbers(found)
     if labels.shape != (len(data),):
         raise DataError(
             f"{path} has {len(data)} images, but its '{key}' are no list of as many numbers; fetch the original file "
             "again."
         )
     return data.reshape(-1, 3, SIDE, SIDE), class_indices(path, labels, first, classes)
+
+
+def _numbers(found: object) -> Shaped[np.ndarray, "..."]:
+    """Return numbers of usual size as an array, an empty one for whatever is no array and no flat list of such."""
+    if isinstance(found, np.ndarray):
+        return found
+    flat = isinstance(found, list | tuple) and all(isinstance(number, int | float) for number in found)
+    numbers = np.array(found if flat else ())
+    return numbers if numbers.dtype != np.object_ else np.empty(0)

@@ -101,11 +101,14 @@ def _check_names(path: Path, key: str, expected: tuple[str, ...]) -> None:
     if not path.exists():
         return
     found = read_pickle(path).get(key)
-    names = [name.decode("latin1") if isinstance(name, bytes) else name for name in found or ()]
+    entries = found if isinstance(found, list | tuple) else ()
+    names = [name.decode("latin1") if isinstance(name, bytes) else name for name in entries]
     if names != list(expected):
+        shown = [repr(name[:20]) if isinstance(name, str) else f"a {type(name).__name__}" for name in names[:3]]
+        what = f"the classes {', '.join(shown)}, ... ({len(names)} of them)" if names else "no list of classes"
         raise DataError(
-            f"{path} names the classes {str(names)[:80]}, but {', '.join(expected[:3])}, ... ({len(expected)} of them) "
-            "were expected; fetch the original file again."
+            f"{path} names {what}, but {', '.join(expected[:3])}, ... ({len(expected)} of them) were expected; fetch "
+            "the original file again."
         )
 
 

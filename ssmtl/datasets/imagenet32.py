@@ -9,13 +9,12 @@ import numpy as np
 from pydantic import Field
 
 from ssmtl.datasets.array_table import ArrayReader, ArrayTable, Part
-from ssmtl.datasets.batches_pickle import images_of, read_pickle
+from ssmtl.datasets.batches_pickle import MOST_BYTES, images_of, read_pickle
 from ssmtl.datasets.files import listed
 from ssmtl.errors import DataError
 
 CLASSES = 1000
 _TRAIN = tuple(f"train_data_batch_{number}" for number in range(1, 11))
-_MOST_BYTES = 2**30  # an original batch has 0.4 GB; more is refused before it fills the memory
 
 
 class ImageNet32(ArrayReader):
@@ -73,8 +72,8 @@ def _read_arrays(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             size = max((entry.file_size for entry in archive.infolist()), default=0)
-        if size > _MOST_BYTES:
-            raise DataError(f"{path} unpacks to {size} bytes, but at most {_MOST_BYTES} were expected; fetch it again.")
+        if size > MOST_BYTES:
+            raise DataError(f"{path} unpacks to {size} bytes, but at most {MOST_BYTES} were expected; fetch it again.")
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in ("data", "labels") if name in arrays}
     except DataError:

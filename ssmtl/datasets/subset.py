@@ -1,5 +1,6 @@
 """Subset: some classes of a data set, and of each class a seeded share of its rows."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,9 @@ class Subset(WrappedReader):
     are left form one such order, whatever they show.
 
     Rows without a label are of no class: they stay where neither `only` nor a range of every class chooses.
+
+    A range leaves something of every class. Ranges count rows one by one, so that they are for rows that may be parted:
+    where several show one patient, or are copies of one image, two ranges would share it, and none is taken.
     """
 
     only: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
@@ -52,7 +56,8 @@ class Subset(WrappedReader):
     def open(self) -> "SubsetTable":
         """Open the inner reader and choose among its rows.
 
-        Raises DataError as it does, for a class with fewer rows than the range asks of it, and where no row is left.
+        Raises DataError as it does, for a class with fewer rows than the range asks of it or none in it, where no row
+        is left, and for a range of rows of which several belong together.
         """
         table = self.reader.open()
         found = table.labels()
@@ -61,11 +66,27 @@ class Subset(WrappedReader):
         rows = np.sort(np.concatenate([*self._chosen(labels), np.empty(0, dtype=np.int64)]))
         if not len(rows):
             raise DataError(
-                f"the Subset of {self.reader.kind} is empty: no row of its {len(table)} is of a class and in the range "
-                f"that it keeps ({self._wish()}); keep other classes or another range (fewer labels, "
-                "where labels choose it), or count all rows with per_class=False."
+                f"{self.reader.kind} has no classes, but the Subset keeps {self._wish()}, which is none of its "
+                f"{len(table)} rows; count all rows with per_class=False."
             )
+        if self.start or self.stop is not None:
+            self._check_groups(table, labels)
         return SubsetTable(table, rows, None if found is None else labels[rows])
+
+    def _check_groups(self, table: Table, labels: Int32[np.ndarray, " n"]) -> None:
+        """Refuse a range of which another range could have the rest of a patient."""
+        groups = table.patients()
+        if groups is None:
+            return
+        counted = self.only is None and not self.per_class
+        rows = np.arange(len(labels)) if counted else np.flatnonzero(labels >= 0)
+        (name, most), *_ = Counter(groups[row] for row in rows).most_common(1)
+        if most > 1:
+            raise DataError(
+                f"{most} rows of {self.reader.kind} belong together ('{name}'), but the Subset keeps {self._wish()}, "
+                "which would part them; hold whole patients out with the reader's own `holdout`, or put the Subset "
+                "inside an Extend instead of around it."
+            )
 
     def _renamed(self, labels: Int32[np.ndarray, " n"]) -> Int32[np.ndarray, " n"]:
         """Return the labels as indices into this reader's classes, -1 for the others."""
@@ -84,11 +105,11 @@ class Subset(WrappedReader):
                 yield self._range(np.flatnonzero(labels == index), ("class", name), f"the class '{name}'")
 
     def _range(self, rows: Int64[np.ndarray, " m"], order: tuple[str, ...], what: str) -> Int64[np.ndarray, " k"]:
-        needed = self.start if self.stop is None else self.stop
-        if len(rows) < max(needed, self.only is not None):
+        needed = self.start + 1 if self.stop is None else self.stop
+        if len(rows) < needed:
             raise DataError(
-                f"{self.reader.kind} has {len(rows)} row(s) of {what}, but the Subset keeps {self._wish()}; take a "
-                "smaller range (fewer labels, where labels choose it), or leave the class out."
+                f"{self.reader.kind} has {len(rows)} row(s) of {what}, but the Subset keeps {self._wish()}, "
+                "counted from 0; take a smaller range (fewer labels, where labels choose it), or leave the class out."
             )
         noise = uniform(key("subset", self.seed, *order), rows, 1)[:, 0]
         return rows[np.argsort(noise, kind="stable")][self.start : self.stop]

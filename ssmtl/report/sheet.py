@@ -1,6 +1,7 @@
 """The contact sheet: what training would see in a step, with what was drawn for it and where its targets go."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,14 +91,19 @@ def save_sheet(sheet: Picture, path: Path) -> None:
 
 
 def _cells(seen: Seen, colors: Colors, *, with_strong: bool) -> list[Picture]:
-    """Return a row's pictures, with a note in the place of one that makes no sense."""
+    """Return a row's pictures, with a note in the place of one that makes no sense.
+
+    A class that is hidden from training is drawn over the source only: nothing is learned from it, and no teacher hands
+    it on.
+    """
     reader, last = seen.source.reader, seen.weak if seen.strong is None else seen.strong
+    moved = seen.moved if seen.labeled else replace(seen.moved, label=None)
     strong = _note(NONE) if seen.strong is None else plain(seen.strong)
     return [
         marked(torch.from_numpy(seen.sample.image), seen.given, reader, colors),
         plain(seen.weak),
         *((strong,) if with_strong else ()),
-        marked(last, seen.moved, reader, colors),
+        marked(last, moved, reader, colors),
         counted(last, seen.fate) if _is_dense(reader) else _note("no pixels to count: a label is the whole image's"),
     ]
 
@@ -157,6 +163,8 @@ def _keys(found: Sequence[Seen], colors: Colors) -> list[Key]:
 
 def _captions(seen: Seen, width: int) -> list[Picture]:
     status = "labels visible in training" if seen.labeled else "no label visible in training"
+    if not seen.labeled and seen.given.label is not None:
+        status += ", so its class stands over the source only"
     lines = [text(f"{seen.source.name}: {seen.sample.name}, {status}", width, color=FAINT)]
     lines += [text(f"{view}: {words}", width) for view, words in seen.drawn.items()]
     return lines

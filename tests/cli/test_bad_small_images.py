@@ -26,12 +26,12 @@ def refusal(tmp_path):
         (("realmix_mismatch", "--labels", 50), "take 48 or 54"),
         (("realmix_cifar10", "--labels", 10_000), "has 400 row(s) of the class 'disk'"),
         (("fixmatch_cifar10", "--labels", 10_000), "has 400 row(s) of the class 'disk'"),
-        (("realmix_cifar10", "--labels", 4000), "keep other classes or another range (fewer labels, where labels"),
+        (("realmix_cifar10", "--labels", 4000), "has 400 row(s) of the class 'disk', but the Subset keeps rows 400 to"),
         (("realmix_cifar10", "--gamma", 1.5), "OODMask.gamma: Input should be less than or equal to 1, got 1.5"),
         (("realmix_cifar10", "--gamma", -0.1), "OODMask.gamma: Input should be greater than or equal to 0, got -0.1"),
         (("realmix_mismatch", "--gamma", -0.1), "greater than or equal to 0, got -0.1"),
         (("fixmatch_cifar10", "--threshold", 2), "FixMatch.threshold: Input should be less than or equal to 1, got 2"),
-        (("fixmatch_cifar10", "--mu", 0), "FixMatch learns 'kind' from unlabeled images, but no batch will hold any"),
+        (("fixmatch_cifar10", "--mu", 0), "--mu must be at least 1, got 0"),
         (("realmix_mismatch", "--mismatch", 30), 'Invalid value "30" for --mismatch. Choose from: 0, 25, 50, 75, 100.'),
         (("realmix_cifar10", "--method", "mixmach"), 'Did you mean "mixmatch"?'),
         (("realmix_cifar10", "--network", "wrn-28-10"), 'Did you mean "wrn-28-2"?'),
@@ -77,7 +77,9 @@ def test_more_labels_than_images(cifar, refusal, tmp_path):
     """All ten of a class may be labeled, where nothing else has to be unlabeled."""
     words = ("realmix_cifar10", "--data", cifar, "--network", "wrn-10-1", "--batch", 2)
     assert "has 10 row(s) of the class 'airplane'" in refusal(*words, "--labels", 110)
-    assert "is empty: no row of its 100" in refusal(*words, "--labels", 100)
+    assert "has 10 row(s) of the class 'airplane', but the Subset keeps rows 10 to the last" in refusal(
+        *words, "--labels", 100
+    )
     for method in ("supervised", "fixmatch"):
         out = tmp_path / f"{method}.png"
         assert call("views", *words, "--method", method, "--labels", 100, "--out", out).code == 0

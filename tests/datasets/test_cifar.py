@@ -100,7 +100,9 @@ def test_damaged_batches_are_refused(batches: Path) -> None:
     (folder / "data_batch_3").unlink()
     assert f"looked for 'data_batch_3' in {folder} and found none" in refusal(CIFAR10(batches))
     python2_pickle(folder / "batches.meta", {"label_names": [*CIFAR10_NAMES[1:], "airplane"]})
-    assert "batches.meta names the classes ['automobile'" in refusal(CIFAR10(batches))
+    assert "batches.meta names the classes 'automobile', 'bird', 'cat', ... (10 of them), but airplane" in refusal(
+        CIFAR10(batches)
+    )
 
 
 def test_cifar100_has_fine_and_coarse_classes(tmp_path: Path) -> None:
@@ -120,7 +122,33 @@ def test_cifar100_has_fine_and_coarse_classes(tmp_path: Path) -> None:
     python2_pickle(folder / "train", {**labels, "fine_labels": [0, 100, 1], "data": rows(3)})
     assert "has the label 100, but whole numbers from 0 to 99" in refusal(fine)
     pickled(folder / "meta", {"coarse_label_names": ["fish"]})
-    assert "meta names the classes []" in refusal(fine)
+    assert "meta names no list of classes, but apple" in refusal(fine)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (5, "names no list of classes"),
+        (1.5, "names no list of classes"),
+        (np.arange(10), "names no list of classes"),
+        (None, "names no list of classes"),
+        ("airplane", "names no list of classes"),
+        ({"airplane": 1}, "names no list of classes"),
+        ([[1]], "names the classes a list, ... (1 of them)"),
+        (["line\nbreak" * 10, 5], r"names the classes 'line\nbreakline\nbreak', a int, ... (2 of them)"),
+    ],
+)
+def test_names_of_another_kind_are_refused(batches: Path, names: object, expected: str) -> None:
+    pickled(batches / "cifar-10-batches-py/batches.meta", {"label_names": names})
+    assert expected in refusal(CIFAR10(batches))
+
+
+def test_names_in_nested_lists_are_never_written_out(batches: Path) -> None:
+    nested: list[object] = ["airplane"]
+    for _ in range(60):
+        nested = [nested, nested]
+    pickled(batches / "cifar-10-batches-py/batches.meta", {"label_names": nested})
+    assert "names the classes a list, a list, ... (2 of them)" in refusal(CIFAR10(batches))
 
 
 def test_the_names_are_those_of_the_sets() -> None:

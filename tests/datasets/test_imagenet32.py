@@ -75,7 +75,7 @@ def test_damaged_batches_are_refused(batches: Path, monkeypatch: pytest.MonkeyPa
     even.write_bytes(whole[: len(whole) // 2])
     assert "train_data_batch_2.npz can't be read as arrays" in refusal(ImageNet32(batches))
     even.write_bytes(whole)
-    monkeypatch.setattr("ssmtl.datasets.imagenet32._MOST_BYTES", 2 * 3072)
+    monkeypatch.setattr("ssmtl.datasets.imagenet32.MOST_BYTES", 2 * 3072)
     assert "unpacks to 24704 bytes, but at most 6144" in refusal(ImageNet32(batches))
     even.unlink()
     assert "looked for 'train_data_batch_2' or 'train_data_batch_2.npz'" in refusal(ImageNet32(batches))

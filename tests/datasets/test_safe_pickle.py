@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from old_pickles import pickled, python2_pickle
 
-from ssmtl.datasets.batches_pickle import images_of, read_pickle
+from ssmtl.datasets.batches_pickle import MOST_BYTES, images_of, read_pickle
 from ssmtl.errors import DataError
 
 NUMBERS = ("u1", "<i4", ">i8", "<f8")
@@ -161,15 +161,86 @@ PIXELS = np.zeros((2, 3072), np.uint8)
         ({"data": [1, 2], "labels": [0, 1]}, "images as list, but"),
         ({"data": PIXELS, "labels": [0]}, "has 2 images, but its 'labels' are no list of as many"),
         ({"data": PIXELS, "labels": [[0], [1, 2]]}, "no list of as many numbers"),
+        ({"data": PIXELS, "labels": {"a": 1, "b": 2}}, "no list of as many numbers"),
+        ({"data": PIXELS, "labels": 5}, "no list of as many numbers"),
+        ({"data": PIXELS, "labels": [0, 10**5000]}, "no list of as many numbers"),
+        ({"data": PIXELS, "labels": [0.5, 10**5000]}, "no list of as many numbers"),
+        ({"data": PIXELS, "labels": [True, True]}, "has the label True, but"),
         ({"data": PIXELS, "labels": [0, 10]}, "has the label 10, but whole numbers from 0 to 9"),
         ({"data": PIXELS, "labels": [-1, 0]}, "has the label -1, but"),
-        ({"data": PIXELS, "labels": [0, 2**70]}, "has the label"),
+        ({"data": PIXELS, "labels": [0, 2**70]}, "no list of as many numbers"),
         ({"data": PIXELS, "labels": [0.5, 1]}, "has the label 0.5, but"),
-        ({"data": PIXELS, "labels": [b"cat", b"dog"]}, "has the label b'cat', but"),
+        ({"data": PIXELS, "labels": [b"cat", b"dog"]}, "no list of as many numbers"),
     ],
 )
 def test_batches_of_another_kind_are_refused(batch: dict[str, Any], expected: str) -> None:
     assert expected in refusal(lambda: images_of(Path("batch"), batch, "labels", 10))
+
+
+def laughs(times: int) -> list[Any]:
+    """Return a list of few bytes that is endless to go through."""
+    inner: list[Any] = [1, 2]
+    for _ in range(times):
+        inner = [inner, inner]
+    return inner
+
+
+@pytest.mark.parametrize("depth", [40, 300])
+def test_nested_lists_are_never_unfolded(tmp_path: Path, depth: int) -> None:
+    path = pickled(tmp_path / "batch", {"data": PIXELS, "labels": laughs(depth)})
+    assert path.stat().st_size < 10_000
+    batch = read_pickle(path)
+    assert "no list of as many numbers" in refusal(lambda: images_of(path, batch, "labels", 10))
+    mixed = {"data": PIXELS, "labels": [0, laughs(depth)]}
+    assert "no list of as many numbers" in refusal(lambda: images_of(path, mixed, "labels", 10))
+
+
+class Typed:
+    """Pickles as an array whose type, or order of bytes, is something else."""
+
+    def __init__(self, code: object, order: object = "|") -> None:
+        self.code, self.order = code, order
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return np._core.multiarray._reconstruct, (np.ndarray, (0,), b"b"), (1, (1,), Kind(self), False, b"\x07")
+
+
+class Kind:
+    """Pickles as a type of numbers."""
+
+    def __init__(self, of: Typed) -> None:
+        self.of = of
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return np.dtype, (self.of.code, False, True), (3, self.of.order, None, None, None, -1, -1, 0)
+
+
+def test_an_array_is_of_plain_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "batch"
+    assert read_pickle(pickled(path, {"data": Typed("u1")}))["data"].tolist() == [7]
+    for typed, expected in (
+        (Typed(laughs(40)), "an array of no type"),
+        (Typed("O8"), "an array of type 'O8'"),
+        (Typed("u1", laughs(40)), "an array without an order of bytes"),
+        (Typed("u1", "O,"), "an array without an order of bytes"),
+    ):
+        pickled(path, {"data": typed})
+        assert expected in refusal(lambda: read_pickle(path))
+
+
+@pytest.mark.parametrize("name", [b"numpy\nndarray", b"numpy._core.numeric\n_frombuffer"])
+def test_an_array_that_never_got_its_state_is_empty(tmp_path: Path, name: bytes) -> None:
+    (tmp_path / "batch").write_bytes(b"\x80\x02}(U\x04datac" + name + b"\n)\x81U\x06labels]u.")
+    batch = read_pickle(tmp_path / "batch")
+    assert batch["data"].shape == (0,)
+    assert "has images as uint8 (0,), but" in refusal(lambda: images_of(tmp_path / "batch", batch, "labels", 10))
+
+
+def test_too_large_a_pickle_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "batch"
+    with path.open("wb") as file:
+        file.truncate(MOST_BYTES + 1)  # a hole, which takes no place
+    assert f"it has {2**30 + 1} bytes, more than {2**30}" in refusal(lambda: read_pickle(path))
 
 
 def test_labels_may_count_from_one() -> None:

@@ -13,7 +13,9 @@ from ssmtl.batch import Sample
 from ssmtl.datasets.array_table import ArrayTable, Part
 from ssmtl.datasets.base import Reader, Table, Traceable
 from ssmtl.datasets.chest_phantom import ChestPhantom
+from ssmtl.datasets.extend import Extend
 from ssmtl.datasets.folders import ClassFolders, MaskFolder
+from ssmtl.datasets.shapes_phantom import FIGURES, LABELS, ShapesPhantom
 from ssmtl.datasets.stl10 import STL10
 from ssmtl.datasets.subset import Subset
 from ssmtl.datasets.wrapped import fit_of
@@ -152,7 +154,8 @@ def test_a_range_of_all_rows_counts_the_unlabeled_too() -> None:
         ({"start": 9}, "has 8 row(s) of the class 'airplane', but the Subset keeps rows 9 to the last of every class"),
         ({"stop": 81, "per_class": False}, "has 80 row(s) of the whole set"),
         ({"only": ("cat", "dog"), "stop": 17, "per_class": False}, "has 16 row(s) of the kept classes together"),
-        ({"start": 8}, "is empty: no row of its 80 is"),
+        ({"start": 8}, "has 8 row(s) of the class 'airplane', but the Subset keeps rows 8 to the last of every class"),
+        ({"start": 80, "per_class": False}, "has 80 row(s) of the whole set"),
     ],
 )
 def test_more_rows_than_there_are_are_refused(fields: dict[str, Any], expected: str) -> None:
@@ -209,11 +212,11 @@ def test_json_without_a_canvas_takes_the_one_inside() -> None:
 
 def test_folders_keep_their_names_patients_and_files(class_folders: Path) -> None:
     inner = ClassFolders(class_folders, holdout=0, canvas=(8, 8))
-    table, whole = Subset(inner, only=("PNEUMONIA",), stop=4).open(), inner.open()
-    assert (len(table), table.labels().tolist()) == (4, [0] * 4)
+    table, whole = Subset(inner, only=("PNEUMONIA",)).open(), inner.open()
+    assert (len(table), table.labels().tolist()) == (10, [0] * 10)
     assert isinstance(table, Traceable)
     assert not table.in_memory
-    for row in range(4):
+    for row in range(10):
         origin = next(place for place in range(20) if whole.name(place) == table.name(row))
         assert table.patients()[row] == whole.patients()[origin]
         assert table.made_of(row, "label") == whole.made_of(origin, "label")
@@ -221,6 +224,54 @@ def test_folders_keep_their_names_patients_and_files(class_folders: Path) -> Non
         assert table[row].annotations == {"label": 0}
     assert Subset(Numbered(), stop=1).open().in_memory
     assert Subset(Numbered(), stop=1).open().patients() is None
+
+
+@pytest.mark.parametrize("part", [{"stop": 3}, {"start": 3}, {"stop": 3, "per_class": False}])
+def test_patients_are_never_parted(class_folders: Path, part: dict[str, Any]) -> None:
+    """Two films show each patient: any range could have one of them, and another range the other."""
+    inner = ClassFolders(class_folders, holdout=0, canvas=(8, 8))
+    message = refusal(Subset(inner, **part))
+    assert "2 rows of ClassFolders belong together ('" in message
+    assert "hold whole patients out with the reader's own `holdout`" in message
+    assert len(Subset(inner, only=("NORMAL",)).open()) == 10
+
+
+def test_copies_of_an_image_are_never_parted() -> None:
+    shapes = ShapesPhantom(samples=100)
+    copies = Extend(reader=shapes, rounds=5)
+    for part in ({"stop": 10}, {"start": 10}):
+        message = refusal(Subset(copies, **part))
+        assert "5 rows of Extend belong together ('" in message
+        assert "put the Subset inside an Extend instead of around it" in message
+    first, rest = (Extend(reader=Subset(shapes, **part), rounds=5).open() for part in ({"stop": 4}, {"start": 4}))
+    assert not set(first.patients()) & set(rest.patients())
+    assert len(Subset(copies, only=FIGURES).open()) == 5 * 60
+    assert len(Subset(Extend(reader=shapes, rounds=1), stop=4).open()) == 40
+
+
+def test_patients_of_classes_that_are_not_kept_may_be_several(
+    tmp_path: Path, write_image: Callable[..., Path], write_csv: Callable[..., None]
+) -> None:
+    films = [("cat", "one"), ("cat", "one"), ("dog", "two"), ("dog", "three")]
+    rows = [(f"train/{name}/{n}.png", "train", name, patient) for n, (name, patient) in enumerate(films)]
+    for path, *_ in rows:
+        write_image(tmp_path / path)
+    write_csv(tmp_path / "labels.csv", ("path", "split", "label", "patient_id"), rows)
+    inner = ClassFolders(tmp_path, names=("cat", "dog"), holdout=0, canvas=(8, 8))
+    assert len(Subset(inner, only=("dog",), stop=1).open()) == 1
+    for only in (("cat",), ("dog", "cat"), None):
+        assert "2 rows of ClassFolders belong together ('one')" in refusal(Subset(inner, only=only, stop=1))
+
+
+def test_no_class_is_lost_unnoticed() -> None:
+    """105 phantoms have 11 of five classes and 10 of the others, of which the rows from 10 on are none."""
+    shapes = ShapesPhantom(samples=105)
+    counts = np.bincount(shapes.open().labels())
+    few, many = (tuple(LABELS[index] for index in np.flatnonzero(counts == count)) for count in (10, 11))
+    assert (len(few), len(many)) == (5, 5)
+    message = refusal(Subset(shapes, start=10))
+    assert f"has 10 row(s) of the class '{few[0]}', but the Subset keeps rows 10 to the last of every cl" in message
+    assert np.bincount(Subset(shapes, only=many, start=10).open().labels()).tolist() == [1] * 5
 
 
 def test_a_new_image_comes_to_the_canvas_as_inside(tmp_path: Path) -> None:
@@ -237,7 +288,9 @@ def test_a_set_without_labels_has_rows_but_no_classes(mask_folder: Path) -> None
     assert table.labels() is None
     assert set(table[0].annotations) == {"mask"}
     assert Subset(inner).classes("mask") == ("background", "lung")
-    assert "count all rows with per_class=False" in refusal(Subset(inner, stop=2))
+    assert "MaskFolder has no classes, but the Subset keeps rows 0 to 2 of every class" in refusal(
+        Subset(inner, stop=2)
+    )
     with pytest.raises(ValidationError, match="MaskFolder has no class 'lung' to keep"):
         Subset(inner, only=("lung",))
 

@@ -29,7 +29,7 @@ from ssmtl.palette import class_colors
 from ssmtl.report import seen as seen_module
 from ssmtl.report.marks import FATES, counted, marked, plain, scale_of
 from ssmtl.report.seen import COUNTS, CUTOUT, EMPTY, UNSEEN, VOID, Marks, look, move_marks
-from ssmtl.report.sheet import _cells, _keys, draw_sheet
+from ssmtl.report.sheet import _captions, _cells, _keys, draw_sheet
 from ssmtl.task import BoxList
 from ssmtl.train_step import TrainStep
 from ssmtl.views.erasing import Cutout
@@ -247,6 +247,28 @@ class TestTheSheet:
         assert _keys([seen], {}) == []
         assert len(_cells(seen, {}, with_strong=True)) == 5
         assert said == ["no pixels to count: a label is the whole image's"]
+
+    @pytest.mark.parametrize("with_strong", [True, False])
+    def test_hidden_classes_stand_over_the_source_only(self, monkeypatch, said, with_strong):
+        """Regions and boxes are moved all the same: they show where a teacher's would land."""
+        corners, seen = [], first(street(Policy(), Policy()))
+        monkeypatch.setattr("ssmtl.report.marks.corner", lambda picture, words: corners.append(words) or picture)
+        reader = _Named(label=("cat", "dog"), mask=seen.source.reader.classes("mask"))
+        marks = replace(seen.given, label=1, boxes=None, cut=None)
+        colors = class_colors(reader.mask)
+        cells = {}
+        for labeled in (True, False):
+            corners.clear()
+            shown = replace(seen, source=seen.source.replace(reader=reader), given=marks, moved=marks, labeled=labeled)
+            cells[labeled] = _cells(shown, colors, with_strong=with_strong)
+            assert [words for words in corners if "%" not in words] == ["dog"] * (2 if labeled else 1)
+            _captions(shown, 800)
+        moved = [np.asarray(cells[labeled][-2]) for labeled in (True, False)]
+        assert np.array_equal(*moved)
+        assert (moved[0] != np.asarray(plain(seen.weak))).any()
+        lines = [line for line in said if "visible" in line]
+        assert lines[0].endswith(", labels visible in training")
+        assert lines[1].endswith(", no label visible in training, so its class stands over the source only")
 
     def test_a_step_after_the_last_is_named(self, monkeypatch):
         said = []
