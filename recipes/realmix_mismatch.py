@@ -57,7 +57,8 @@ def recipe(
         extend_rounds: How many copies of each; by default 50.
         network: Wide residual network; by default WRN-28-2, on phantoms a small one.
         batch: Labeled images in a batch; as many unlabeled ones, for FixMatch seven times as many.
-        lam: Weight of what unlabeled images teach; by default that of the method's paper.
+        lam: Weight of what unlabeled images teach; by default that of the method's paper, which may be too much for
+            much shorter runs than the paper's.
         lr: Learning rate; by default that of the method's paper.
         ema: Decay of the moving average that is scored.
         bn_momentum: How fast running statistics of batch normalization move.
