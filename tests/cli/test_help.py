@@ -58,7 +58,7 @@ def test_a_recipe_explains_its_own_flags_and_those_of_every_recipe():
         assert flag in own
     for flag in ("--out", "--steps", "--eval-every", "--checkpoint-every", "--devices", "--precision", "--resume"):
         assert flag in shared
-    assert "choices: enc, enc-ssl, u-net, umtl, umtl-s, umtl-ssl, umtl-ssl-s, multimix" in page
+    assert "choices: enc, enc-mm, enc-ssl, u-net, umtl, umtl-s, umtl-ssl, umtl-ssl-s, multimix" in page
     lines = [line for line in page.splitlines() if line.strip("│ ").startswith("--")]
     assert len(lines) > 15
     for line in lines:
