@@ -50,17 +50,15 @@ class OwnPasses(SemiSupervised, ABC):
         return "batch" if self.bn_update == "first" else "update"
 
 
-def tell(
-    task: Task, step: Step, view: View, rows: Rows, guess: Prediction, threshold: float = 0.0, target: Target = None
-) -> None:
+def tell(task: Task, step: Step, view: View, rows: Rows, guess: Prediction, target: Target = None) -> None:
     """Log what the task tells of a prediction as a pseudo-label, and have it compared with hidden labels.
 
-    `target` are the pseudo-labels where the strategy has made some, in the `view`; otherwise those of `threshold`.
+    `target` are the pseudo-labels where the strategy has made some, in the `view`; otherwise all of them count.
     """
     if target is None:
         if not isinstance(task, PseudoLabels):
             return
-        target = task.pseudo_label(guess, threshold)
+        target = task.pseudo_label(guess, 0.0)
     if isinstance(task, Summarized):
         for name, value in task.summarize(guess, target).items():
             step.log(name, value)
