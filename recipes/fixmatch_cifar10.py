@@ -11,7 +11,7 @@ Differs  see `deviations`; every report lists them
 from pathlib import Path
 from typing import Literal
 
-from ssmtl import SGD, Constant, FixMatch, FixMatchCosine, Recipe, Supervised
+from ssmtl import FixMatch, Recipe
 from ssmtl.datasets.small_images import small_images
 from ssmtl.datasets.subset import Subset
 from ssmtl.errors import RecipeError
@@ -66,12 +66,12 @@ def recipe(
     default = 250 if data else 40
     each = common.per_class(default if labels is None else labels, len(images.classes))
     fixmatch = FixMatch(threshold=threshold, pseudo_labels_from=pseudo_labels_from)
-    chosen = common.Method(fixmatch, lam=lam, ramp=Constant(), unlabeled=mu)
+    chosen = common.METHODS["fixmatch"]._replace(strategy=fixmatch, lam=lam, unlabeled=mu)
     if method == "supervised":
-        chosen = common.Method(Supervised(), unlabeled=0)
+        chosen = common.SUPERVISED._replace(optimizer=chosen.optimizer, decay=chosen.decay)
     scale = common.FILES if data else common.PHANTOMS.but(batch=16)
     scale = scale.but(network=network, batch=batch, ema=ema, bn_momentum=bn_momentum)
-    base = common.study(
+    return common.study(
         images,
         f"fixmatch_cifar10 {method}",
         common.with_parts(chosen, tsa=False, gamma=gamma),
@@ -83,8 +83,4 @@ def recipe(
         test_last=test_last,
         seed=seed,
         data=data,
-    )
-    return base.replace(
-        optimizer=SGD(lr=lr, weight_decay=5e-4),
-        schedule=FixMatchCosine(),
     )

@@ -11,9 +11,9 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from ssmtl.datasets.cached import remembered
+from ssmtl.datasets.cached import CACHE_BYTES, remembered
 from ssmtl.errors import DataError, RecipeError
-from ssmtl.loader import CACHE_BYTES, Evaluated, batch_loader, delivered, targets_of
+from ssmtl.loader import Evaluated, batch_loader, delivered, targets_of
 from ssmtl.models.multitask import MultiTaskModel
 from ssmtl.models.saliency_bridge import saliency
 from ssmtl.palette import Colors

@@ -14,14 +14,12 @@ from torch.utils.data import DataLoader, Dataset
 from ssmtl.batch import Batch, Sample
 from ssmtl.budget import Labels
 from ssmtl.datasets.base import Reader, Table
-from ssmtl.datasets.cached import remembered
+from ssmtl.datasets.cached import CACHE_BYTES, remembered
 from ssmtl.errors import DataError, SsmtlError
 from ssmtl.manifest import labels_of
 from ssmtl.recipe import Recipe
 from ssmtl.streams import Coverage, Group, Ref, StepSampler
 from ssmtl.task import Audited, Target, Task
-
-CACHE_BYTES = 2**30
 
 
 @dataclass(frozen=True)

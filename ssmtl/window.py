@@ -127,7 +127,7 @@ class Window:
 def forget_casts() -> None:
     """Drop the weights that autocast has cast without a graph.
 
-    Releases of PyTorch from before 2026 hand them on to passes that train, whose weights then get no gradient.
+    PyTorch 2.8 hands them on to passes that train, whose weights then get no gradient; 2.15 does so no more.
     """
     torch.clear_autocast_cache()
 

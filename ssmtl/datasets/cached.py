@@ -10,6 +10,9 @@ from ssmtl.batch import Sample
 from ssmtl.datasets.base import Table
 from ssmtl.task import Annotation
 
+CACHE_BYTES = 2**30
+"""Decoded samples that a process keeps, of all training sources together."""
+
 
 class CachedTable:
     """A table in front of `table` that keeps up to `limit_bytes` of decoded samples, per process.

@@ -11,14 +11,13 @@ from pydantic import Field, model_validator
 from ssmtl import keyed
 from ssmtl.batch import Sample
 from ssmtl.datasets.base import Table
-from ssmtl.datasets.cached import remembered
+from ssmtl.datasets.cached import CACHE_BYTES, remembered
 from ssmtl.datasets.file_table import Seed
 from ssmtl.datasets.wrapped import WrappedReader, made_inside
 from ssmtl.errors import DataError
 
 Pixels = UInt8[np.ndarray, "c h w"]
 
-CACHE_BYTES = 2**30
 ERASED = 0.3
 """Share of the copies that random erasing touches."""
 AREA = (0.02, 0.4)
@@ -116,7 +115,8 @@ class ExtendedTable:
     def made_of(self, row: int, kind: str) -> tuple[Path | bytes, ...]:
         """Return what the sample is made of, and what makes this copy of it."""
         index, copy = self._place(row)
-        made = f"extend {self.reader.aug} {self.reader.eraser} {self.reader.seed} {index} {copy}"
+        way = f"{self.reader.aug} {self.reader.eraser} {'flip' if self.reader.flip else 'no flip'}"
+        made = f"extend {way} {self.reader.seed} {index} {copy}"
         return *made_inside(self.table, index, kind), made.encode()
 
     def patients(self) -> tuple[str, ...]:

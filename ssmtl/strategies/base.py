@@ -64,7 +64,7 @@ class Step(Protocol):
         """Return the student's prediction of images in [0, 1] that the strategy made: the one door for those.
 
         Gradients flow unless they are switched off around it. Every process has to call it equally often, also for no
-        images.
+        images. One image alone, which has no statistics, is normalized by the running ones.
         """
 
     def noise(self, rows: Rows, shape: tuple[int, ...]) -> Float[Tensor, "n ..."]:

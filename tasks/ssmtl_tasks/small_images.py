@@ -61,17 +61,20 @@ class Method(NamedTuple):
     decay: float = 0.02
     unlabeled: int = 1
     """Unlabeled rows of a batch for each labeled one."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """AdamW at a constant rate, as in MixMatch's program, or SGD along a cosine, as in FixMatch's."""
 
 
+SUPERVISED = Method(Supervised(), unlabeled=0)
 METHODS: dict[str, Method] = {
-    "supervised": Method(Supervised(), unlabeled=0),
+    "supervised": SUPERVISED,
     "pseudo-label": Method(PseudoLabel()),
     "pi-model": Method(PiModel(), lam=20.0),
     "mean-teacher": Method(MeanTeacher(), lam=50.0, decay=0.2),
     "vat": Method(VAT(), lam=0.3),
     "mixmatch": Method(MixMatch(), lam=75.0, ramp=FROM_16384),
     "realmix": Method(RealMix(), lam=75.0, ramp=FROM_16384),
-    "fixmatch": Method(FixMatch(), ramp=Constant(), unlabeled=7),
+    "fixmatch": Method(FixMatch(), ramp=Constant(), decay=5e-4, unlabeled=7, optimizer="sgd"),
 }
 """Settings for CIFAR-10: Berthelot et al. 2019, Nair et al. 2019, their programs, and Sohn et al. 2020."""
 
@@ -208,8 +211,8 @@ def study(
 
 
 def _optimizer(method: Method, lr: float | None) -> tuple[Optimizer, Schedule]:
-    if isinstance(method.strategy, FixMatch):
-        return SGD(lr=0.03 if lr is None else lr, weight_decay=5e-4), FixMatchCosine()
+    if method.optimizer == "sgd":
+        return SGD(lr=0.03 if lr is None else lr, weight_decay=method.decay), FixMatchCosine()
     return AdamW(lr=0.002 if lr is None else lr, weight_decay=method.decay), Constant()
 
 

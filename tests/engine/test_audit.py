@@ -9,7 +9,6 @@ from kinds import study
 from ssmtl.engine import Options, train
 from ssmtl.errors import DataError
 from ssmtl.loader import open_sources, training_loader
-from ssmtl.recipe import Source
 from ssmtl.runs import RunFolder
 from ssmtl.strategies.fixmatch import FixMatch
 from ssmtl.strategies.ood_mask import OODMask
@@ -106,7 +105,6 @@ def test_a_method_without_a_single_unlabeled_image_is_refused():
         open_sources(nothing).groups()
     supervised = nothing.replace(objectives=(nothing.objectives[0].replace(strategy=Supervised()),))
     assert len(open_sources(supervised).groups()) == 1
-    assert isinstance(recipe.sources[1], Source)
 
 
 def test_micro_steps_without_pseudo_labels_leave_the_others_precision(monkeypatch, tmp_path):
