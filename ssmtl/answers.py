@@ -14,13 +14,11 @@ from ssmtl.datasets.canvas import place_image, shown_size
 from ssmtl.datasets.wrapped import fit_of
 from ssmtl.evaluate import cropped, predict
 from ssmtl.models.multitask import MultiTaskModel
-from ssmtl.palette import PLACED, Colors
-from ssmtl.pictures import save_png, to_rgb
+from ssmtl.palette import Colors
+from ssmtl.pictures import save_map, save_png, to_rgb
 from ssmtl.recipe import Recipe
-from ssmtl.task import Classified, Prediction, Task
+from ssmtl.task import Croppable, Prediction, Task
 
-COUNTED = 0.5
-"""Score from which on a box counts as an object."""
 SIDES = ("left", "top", "right", "bottom")
 BOX_COLUMNS = ("task", "label", "score", *SIDES)
 Row: TypeAlias = dict[str, str]
@@ -47,38 +45,20 @@ def answer_image(
     for name, task in recipe.tasks.items():
         pred = cropped(task, outputs[name], shown)
         (answer,) = task.decode(pred, [(image.height, image.width)])
-        if task.annotation == "mask":
-            answers.columns |= _areas(task, answer)
-            visible = 255 if len(_classes(task)) == 1 else 1  # class indices where there are several
-            save_png(torch.from_numpy(answer * np.uint8(visible))[None], out / "masks" / f"{stem}--{name}.png")
-        elif task.annotation == "boxes":
-            answers.columns |= _counts(task, answer)
-            answers.boxes += _box_rows(name, answer)
-        else:
-            answers.columns |= {name: answer.name, f"{name}_probability": f"{answer.probability:.4f}"}
-            answers.columns |= {f"{name}_{label}": f"{value:.4f}" for label, value in answer.probabilities.items()}
-        if task.annotation in PLACED:
+        record = task.record(answer)
+        answers.columns |= record.columns
+        for title, values in record.maps.items():
+            save_map(values, out / "masks" / f"{stem}--{name}{title and f'-{title}'}.png")
+        answers.boxes += [_box_row(name, found) for found in record.objects if "bbox" in found]
+        if isinstance(task, Croppable):
             _save_overlay(task, image, pred, out / "overlays" / f"{stem}--{name}.png", colors)
     return answers
 
 
-def _areas(task: Task, mask: np.ndarray[Any, np.dtype[np.uint8]]) -> Row:
-    """Return the share of the image that is foreground, or that shows each of several classes."""
-    names = _classes(task)
-    if len(names) <= 1:
-        return {f"{task.name}_area": f"{(mask > 0).mean():.4f}"}
-    return {f"{task.name}_{label}_area": f"{(mask == index).mean():.4f}" for index, label in enumerate(names)}
-
-
-def _counts(task: Task, answer: Any) -> Row:
-    sure = answer.labels[answer.scores >= COUNTED]
-    return {f"{task.name}_{label}": str(int((sure == index).sum())) for index, label in enumerate(_classes(task))}
-
-
-def _box_rows(task: str, answer: Any) -> list[Row]:
-    rows = zip(answer.names, answer.scores.tolist(), answer.boxes.tolist(), strict=True)
-    cells = [(task, name, f"{score:.4f}", *(f"{side:.2f}" for side in box)) for name, score, box in rows]
-    return [dict(zip(BOX_COLUMNS, row, strict=True)) for row in cells]
+def _box_row(task: str, found: dict[str, Any]) -> Row:
+    left, top, width, height = found["bbox"]
+    sides = (f"{side:.2f}" for side in (left, top, left + width, top + height))
+    return dict(zip(BOX_COLUMNS, (task, found["category"], f"{found['score']:.4f}", *sides), strict=True))
 
 
 def _save_overlay(task: Task, image: Image.Image, pred: Prediction, path: Path, colors: Colors) -> None:
@@ -86,10 +66,6 @@ def _save_overlay(task: Task, image: Image.Image, pred: Prediction, path: Path, 
     nothing = task.collate([None], (image.height, image.width))
     row = [tree_map(lambda part: part[0], of) for of in (nothing, pred)]
     save_png(task.draw(source, row[0], row[1], colors), path)
-
-
-def _classes(task: Task) -> tuple[str, ...]:
-    return task.classes if isinstance(task, Classified) else ()
 
 
 def _shown(reader: Reader, image: Image.Image) -> tuple[int, int]:

@@ -18,7 +18,8 @@ class Sample:
     """One image on its reader's canvas.
 
     `annotations` holds, per kind, what a person wrote down: "label" an index into the reader's classes of that kind,
-    "mask" a uint8 [H, W] map of such indices with 255 = ignore, "boxes" a `BoxList` on the canvas. A kind that is
+    "mask" a uint8 [H, W] map of such indices with 255 = ignore, "boxes" a `BoxList` on the canvas, and a plugin's own
+    kinds what their tasks understand. One of several of a kind has its name behind it: "label:sex". A kind that is
     absent was not annotated; a list of zero boxes says that somebody looked and nothing is there. `size` is the
     (height, width) of the canvas, from its top left corner, that shows the image; outside is padding. `source_size` is
     the (height, width) of the file.

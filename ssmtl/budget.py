@@ -48,7 +48,7 @@ class LabelBudget(Component):
     of its own for each task; between two tasks, `overlap` fixes how many images show both.
 
     Where labels are classes, any number of them is spread over the classes in proportion. Without `overlap`, a larger
-    count always contains a smaller one of the same seed. With `manifest`, the `labels.json` of a run, the labels that
+    count always contains a smaller one of the same seed. With `record`, the `labels.json` of a run, the labels that
     are visible there are visible here, and nothing is drawn.
     """
 
@@ -56,7 +56,7 @@ class LabelBudget(Component):
     rule: Rule = "nested"
     seed: int = 0
     overlap: Annotated[int, Field(ge=0)] | None = None
-    manifest: Path | None = None
+    record: Path | None = None
 
     @staticmethod
     def setting(letter: str, first: tuple[str, Count], second: tuple[str, Count], *, seed: int = 0) -> "LabelBudget":
@@ -79,7 +79,7 @@ class LabelBudget(Component):
             raise RecipeError(f"{given}, but the first lie within the second; exchange the tasks.")
         return LabelBudget(counts=(first, second), rule=SETTINGS[letter], seed=seed)
 
-    @field_validator("manifest")
+    @field_validator("record")
     @classmethod
     def _outlive_the_working_directory(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
@@ -96,8 +96,8 @@ class LabelBudget(Component):
                 f"overlap={self.overlap} needs rule='independent' and the counts of two tasks, got rule='{self.rule}' "
                 f"and {len(names)} task(s)"
             )
-        if self.manifest is not None and (names or self.overlap is not None):
-            raise ValueError("a budget takes its labels from `manifest` or draws `counts` of them; leave out one")
+        if self.record is not None and (names or self.overlap is not None):
+            raise ValueError("a budget takes its labels from `record` or draws `counts` of them; leave out one")
         return self
 
     def count(self, task: str) -> int | Literal["full"]:

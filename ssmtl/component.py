@@ -42,6 +42,11 @@ class Component(BaseModel):
             fields[name] = value
         super().__init__(**fields)
 
+    @classmethod
+    def examples(cls) -> "tuple[Component, ...]":
+        """Return values that stand for all that this class can be: the contract suites run on each of them."""
+        return (cls(),)
+
     @model_validator(mode="wrap")
     @classmethod
     def _read(cls, value: Any, handler: Callable[[Any], Self]) -> Self:

@@ -31,9 +31,9 @@ from ssmtl.errors import CheckpointError, NonFiniteLossError, RecipeError
 from ssmtl.evaluate import SplitLoader, draw_pictures, evaluate, geometric_mean, scores_once
 from ssmtl.failure import save_failure
 from ssmtl.keyed import key
+from ssmtl.label_record import LABELS, keep_labels
 from ssmtl.loader import OpenSources, open_sources, training_loader
 from ssmtl.logs import RunLog
-from ssmtl.manifest import LABELS, keep_labels
 from ssmtl.progress import Progress, is_among_last
 from ssmtl.recipe import Recipe
 from ssmtl.runs import RunFolder

@@ -50,12 +50,12 @@ class SplitLoader:
         self.colors = recipe_colors(recipe)
         table = remembered(split.reader.open(), CACHE_BYTES // 4)
         for name, task in self.tasks.items():
-            if not table.annotated(task.annotation).any():
+            if not table.annotated(task.reads).any():
                 raise DataError(
-                    f"the split '{split.name}' holds no '{task.annotation}' annotation to score '{name}' with; "
+                    f"the split '{split.name}' holds no '{task.reads}' annotation to score '{name}' with; "
                     "point it at annotated data, or take the task out of its `tasks`."
                 )
-            theirs = split.reader.classes(task.annotation) if task.annotation == "label" else ()
+            theirs = split.reader.classes(task.reads) if task.annotation == "label" else ()
             for index in range(len(theirs)):
                 task.target(index, theirs)  # a class that the task doesn't know is refused before training
         self.table = table

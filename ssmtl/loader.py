@@ -16,7 +16,7 @@ from ssmtl.budget import Labels
 from ssmtl.datasets.base import Reader, Table
 from ssmtl.datasets.cached import CACHE_BYTES, remembered
 from ssmtl.errors import DataError, SsmtlError
-from ssmtl.manifest import labels_of
+from ssmtl.label_record import labels_of
 from ssmtl.recipe import Recipe
 from ssmtl.streams import Coverage, Group, Ref, StepSampler
 from ssmtl.task import Audited, Target, Task
@@ -53,16 +53,16 @@ def open_sources(recipe: Recipe) -> OpenSources:
         serves = [name in source.serves for source in recipe.sources]
         teaches = [yes and not source.hide_labels for yes, source in zip(serves, recipe.sources, strict=True)]
         served[name] = np.concatenate([np.full(len(t), yes) for t, yes in zip(tables, serves, strict=True)])
-        each = [t.annotated(task.annotation) for t in tables]
+        each = [t.annotated(task.reads) for t in tables]
         annotated[name] = np.concatenate(each) & served[name]
         shown = [mask & yes for mask, yes in zip(each, teaches, strict=True)]
         has = tuple((source, int(mask.sum())) for source, mask, yes in zip(names, shown, teaches, strict=True) if yes)
         found[name] = Labels(np.concatenate(shown), *_labels(recipe, name, task, tables), has)
-    if recipe.budget.manifest is None:
+    if recipe.budget.record is None:
         visible = recipe.budget.visible(found)
     else:
         may_show = {name: labels.annotated for name, labels in found.items()}
-        visible = labels_of(recipe.budget.manifest, dict(zip(names, tables, strict=True)), may_show)
+        visible = labels_of(recipe.budget.record, dict(zip(names, tables, strict=True)), may_show)
     return OpenSources(recipe, tables, Coverage(names, starts, served, visible), annotated)
 
 
@@ -101,11 +101,11 @@ def _labels(
     known = [class_name.casefold() for class_name in classes]
     parts = []
     for source, table in zip(recipe.sources, tables, strict=True):
-        labels = table.labels() if name in source.serves and not source.hide_labels else None
+        labels = table.labels(task.reads) if name in source.serves and not source.hide_labels else None
         if labels is None:
             parts.append(np.full(len(table), -1, np.int32))
             continue
-        theirs = source.reader.classes("label")
+        theirs = source.reader.classes(task.reads)
         for index in range(len(theirs)):
             task.target(index, theirs)
         parts.append(np.array([*(known.index(c.casefold()) for c in theirs), -1], np.int32)[labels])
@@ -129,7 +129,7 @@ class Collator:
     def __init__(self, sources: OpenSources) -> None:
         self.tasks = dict(sources.recipe.tasks)
         self.classes = {
-            (index, name): source.reader.classes(task.annotation)
+            (index, name): source.reader.classes(task.reads)
             for index, source in enumerate(sources.recipe.sources)
             for name, task in self.tasks.items()
         }
@@ -166,7 +166,7 @@ class Collator:
         task = self.tasks[name]
         read = task.hidden_target if audit and isinstance(task, Audited) else task.target
         found = [
-            read(sample.annotations[task.annotation], self.classes[source, name]) if show else None
+            read(sample.annotations[task.reads], self.classes[source, name]) if show else None
             for sample, source, show in zip(samples, sources, shown, strict=True)
         ]
         return task.collate(found, samples[0].image.shape[-2:])
@@ -256,9 +256,9 @@ def targets_of(tasks: Mapping[str, Task], reader: Reader, samples: Sequence[Samp
     size = samples[0].image.shape[-2:]
     found = {}
     for name, task in tasks.items():
-        classes = reader.classes(task.annotation)
+        classes = reader.classes(task.reads)
         each = [
-            task.target(sample.annotations[task.annotation], classes) if task.annotation in sample.annotations else None
+            task.target(sample.annotations[task.reads], classes) if task.reads in sample.annotations else None
             for sample in samples
         ]
         found[name] = task.collate(each, size)

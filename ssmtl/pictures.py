@@ -13,7 +13,7 @@ from torch import Tensor
 from ssmtl.blocks import BODY, Key, Picture, beside, legend, stack, text
 from ssmtl.palette import PLACED, Color, class_colors
 from ssmtl.recipe import Recipe
-from ssmtl.task import Classified
+from ssmtl.task import Classified, Croppable
 
 SMALLEST = 320
 """Longest side in pixels that an image on a picture has at least."""
@@ -78,11 +78,12 @@ def side_by_side(
 
 def recipe_colors(recipe: Recipe) -> dict[str, Color]:
     """Return a color for every class of a recipe's mask and box tasks, then of what else its readers annotate."""
-    tasks = [task for task in recipe.tasks.values() if task.annotation in PLACED and isinstance(task, Classified)]
+    tasks = [task for task in recipe.tasks.values() if isinstance(task, Croppable) and isinstance(task, Classified)]
     splits = (*recipe.validation, *recipe.test)
     readers = [*(source.reader for source in recipe.sources), *(split.reader for split in splits)]
     learned = [name for task in tasks for name in task.classes]
-    annotated = [name for reader in readers for kind in PLACED for name in reader.classes(kind)]
+    kinds = (*PLACED, *(task.reads for task in tasks))
+    annotated = [name for reader in readers for kind in kinds for name in reader.classes(kind)]
     return class_colors([*learned, *annotated])
 
 
@@ -94,6 +95,13 @@ def from_tensor(image: UInt8[Tensor, "3 h w"]) -> Picture:
 def to_tensor(picture: Picture) -> UInt8[Tensor, "3 h w"]:
     """Return an RGB picture as an image on the CPU."""
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+
+
+def save_map(values: Shaped[np.ndarray, "h w"], path: Path) -> Path:
+    """Write a map of 8-bit or 16-bit numbers as a gray picture; makes the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path)
+    return path
 
 
 def save_png(image: UInt8[Tensor, "c h w"], path: Path) -> Path:

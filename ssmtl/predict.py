@@ -13,11 +13,11 @@ from ssmtl.answers import BOX_COLUMNS, Row, answer_image
 from ssmtl.blocks import Key, legend
 from ssmtl.datasets.decode import SUFFIXES, decode_image
 from ssmtl.errors import DataError
-from ssmtl.palette import PLACED, Colors
+from ssmtl.palette import Colors
 from ssmtl.pictures import recipe_colors, save_png, to_tensor
 from ssmtl.recipe import Recipe
 from ssmtl.runs import RunFolder
-from ssmtl.task import Classified
+from ssmtl.task import Classified, Croppable
 
 LEGEND_WIDTH = 400
 Checkpoint = Literal["last", "best"] | None
@@ -98,7 +98,7 @@ def _stems(files: Sequence[Path]) -> list[str]:
 
 def _write_legend(recipe: Recipe, colors: Colors, path: Path) -> None:
     """Write the colors of overlays; outlines of a single class have none."""
-    tasks = [task for task in recipe.tasks.values() if task.annotation in PLACED and isinstance(task, Classified)]
+    tasks = [task for task in recipe.tasks.values() if isinstance(task, Croppable) and isinstance(task, Classified)]
     names = [name for task in tasks if task.annotation == "boxes" or len(task.classes) > 1 for name in task.classes]
     keys = [Key(name, colors[name]) for name in dict.fromkeys(names) if name in colors]
     if keys:

@@ -209,8 +209,8 @@ class Recipe(Component):
                     )
         for source in self.sources:
             for name in source.serves:
-                kind = self.tasks[name].annotation
-                if not source.reader.classes(kind):
+                kind = self.tasks[name].reads
+                if not source.reader.annotates(kind):
                     raise RecipeError(
                         f"the task '{name}' learns from '{kind}' annotations, but {source.reader.kind} of the source "
                         f"'{source.name}' has none; take '{name}' out of its `serves`."

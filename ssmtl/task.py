@@ -6,7 +6,7 @@ tensors, rows first. A target carries its own weights, so that a real label, a p
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -22,9 +22,13 @@ from ssmtl.palette import Colors
 from ssmtl.views.geometry import Geometry
 
 IGNORE_INDEX = 255
+NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
+"""What names of tasks and columns look like."""
 
 Prediction: TypeAlias = Any
 Target: TypeAlias = Any
+Perturb: TypeAlias = Callable[[list[Tensor]], list[Tensor]]
+"""What may happen to feature maps, finest first, between the encoder and a head; shapes stay."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +84,21 @@ class Loss:
     floor: float = 0.0
 
 
+class Record(NamedTuple):
+    """One answer as files hold it.
+
+    `columns` are cells of the image's row in predictions.csv, whose names begin with the task's. `maps` are written as
+    gray PNG files of 8 or 16 bits, uint8 or uint16 [h, w], under the task's name and theirs; "" is the task's one map.
+    `objects` become annotations of a COCO file: dicts of COCO's own fields in source pixels, such as "bbox" (left, top,
+    width, height), "score" and "keypoints", with the class's name as "category" and a region, bool [h, w], as
+    "segmentation".
+    """
+
+    columns: dict[str, str]
+    maps: dict[str, np.ndarray[Any, np.dtype[Any]]] = {}  # noqa: RUF012  # NamedTuples share defaults; nobody writes
+    objects: tuple[dict[str, Any], ...] = ()
+
+
 class FeatureSpec(NamedTuple):
     """What an encoder returns: one feature map per level, finest first, `strides` pixels of the input per cell.
 
@@ -102,11 +121,23 @@ class Task(Component):
     headline: ClassVar[str]
     """Key of the metric in [0, 1], higher is better, that enters the geometric mean for choosing checkpoints."""
     annotation: ClassVar[str]
-    """Key of the reader's annotation that this task learns from: "label" (class index), "mask" (index map), "boxes"."""
+    """What is annotated: "label" (class index), "mask" (index map), "boxes", or a plugin's own word."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", kw_only=False)]
+    name: Annotated[str, Field(pattern=NAME, kw_only=False)]
+    column: Annotated[str, Field(pattern=f"^$|{NAME}")] = ""
+    """Which of the reader's annotations of that form it learns from, where the reader names several."""
     invariant_to: tuple[str, ...] = ()
     equivariant_to: tuple[str, ...] = ()
+
+    @classmethod
+    def examples(cls) -> "tuple[Task, ...]":
+        """Return tasks that stand for all that this class can be: the contract suite runs on each of them."""
+        return (cls(name="example"),)
+
+    @property
+    def reads(self) -> str:
+        """Return the key under which samples hold its annotation, such as "label", or "label:sex" of column "sex"."""
+        return f"{self.annotation}:{self.column}" if self.column else self.annotation
 
     @abstractmethod
     def build_head(self, features: FeatureSpec) -> nn.Module:
@@ -140,6 +171,10 @@ class Task(Component):
         """Return one answer per row in source pixels: `sizes` are the (height, width) of the source images."""
 
     @abstractmethod
+    def record(self, answer: Any) -> Record:
+        """Return what `ssmtl predict` writes of an answer."""
+
+    @abstractmethod
     def draw(
         self, image: UInt8[Tensor, "3 h w"], target: Target, pred: Prediction | None, colors: Colors | None = None
     ) -> UInt8[Tensor, "3 _ _"]:
@@ -166,6 +201,17 @@ class PseudoLabels(Protocol):
 
     def unsupervised_loss(self, pred: Prediction, target: Target) -> Loss:
         """Return the loss against pseudo-targets: counts every valid part, also those whose weight is 0."""
+
+
+@runtime_checkable
+class Reversible(Protocol):
+    """Ability: what is right can be predicted on purpose, so that losses and metrics can be tried on it."""
+
+    def as_prediction(self, target: Target) -> Prediction:
+        """Return a prediction that says exactly what a batch of targets says, surely; rows without weight say anything.
+
+        Its supervised loss is close to the least there is, and its metrics are the best.
+        """
 
 
 @runtime_checkable
@@ -286,3 +332,31 @@ class Croppable(Protocol):
 
     def crop(self, pred: Prediction, size: tuple[int, int]) -> Prediction:
         """Return what is predicted for the top left (height, width) pixels: where a padded canvas shows its image."""
+
+
+class Output(NamedTuple):
+    """A tensor of an exported model, rows first, and a sentence that tells its reader what the numbers are."""
+
+    values: Tensor
+    meaning: str
+
+
+@runtime_checkable
+class Exportable(Protocol):
+    """Ability: predictions become plain numbers by tensor operations, for programs that run without this one.
+
+    A task without it exports its prediction as it is, tensor by tensor.
+    """
+
+    def exported(self, pred: Prediction) -> dict[str, Output]:
+        """Return what predictions say, by name: probabilities, and places in pixels of the canvas.
+
+        The operations are recorded once for all images, so none may depend on what tensors hold, nor on how many rows
+        there are: `pred.shape[0]` is recorded as it should be, `len(pred)` becomes a constant.
+        """
+
+    def reading(self) -> str:
+        """Return Markdown on what is left to do with the outputs, with code if it helps; "" for nothing.
+
+        In code, `found` is the dict of output arrays by "<task>.<output>", and the last line assigns `answers`.
+        """

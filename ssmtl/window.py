@@ -15,7 +15,7 @@ from ssmtl.keyed import key
 from ssmtl.models.multitask import MultiTaskModel, batch_statistics
 from ssmtl.planning import rows_of
 from ssmtl.strategies.base import Need, Rows, Statistics
-from ssmtl.task import Loss, Prediction, Target, Task
+from ssmtl.task import Loss, Perturb, Prediction, Target, Task
 from ssmtl.views.geometry import Geometry, View, between, real_pixels
 from ssmtl.views.render import Rendered
 
@@ -64,10 +64,12 @@ class Window:
     def move(self, source: View, into: View, rows: Rows) -> Geometry:
         return between(self._geometry(source, rows), self._geometry(into, rows))
 
-    def predict(self, images: Float[Tensor, "n c h w"], *, bn: Statistics = "batch") -> Prediction:
+    def predict(
+        self, images: Float[Tensor, "n c h w"], *, bn: Statistics = "batch", features: Perturb | None = None
+    ) -> Prediction:
         rows = {self.task.name: torch.arange(len(images))}
         with batch_statistics(self.student, bn if len(images) > 1 else "eval"):  # one alone has no statistics
-            pred = self.student(images, rows)[self.task.name]
+            pred = self.student(images, rows, features)[self.task.name]
         if not torch.is_grad_enabled():
             forget_casts()
         return pred

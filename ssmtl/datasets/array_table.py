@@ -75,8 +75,8 @@ class ArrayTable:
     def annotated(self, kind: str) -> Bool[np.ndarray, " n"]:
         return self.column >= 0 if kind == "label" else np.zeros(len(self), dtype=np.bool_)
 
-    def labels(self) -> Int32[np.ndarray, " n"]:
-        return self.column
+    def labels(self, kind: str = "label") -> Int32[np.ndarray, " n"] | None:
+        return self.column if kind == "label" else None
 
     def made_of(self, row: int, kind: str) -> tuple[bytes, ...]:
         """Return the pixels as they are stored, and the label: a file holds too many images to stand for one."""

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import Annotated, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int32
@@ -10,6 +10,9 @@ from pydantic import Field
 
 from ssmtl.batch import Sample
 from ssmtl.component import Component
+
+if TYPE_CHECKING:
+    from ssmtl.manifests.fingerprints import Fingerprints
 
 Side = Annotated[int, Field(ge=8, le=16384)]
 
@@ -29,8 +32,11 @@ class Table(Protocol):
     def annotated(self, kind: str) -> Bool[np.ndarray, " n"]:
         """Return which rows carry the annotation `kind` ("label", "mask"), without opening files."""
 
-    def labels(self) -> Int32[np.ndarray, " n"] | None:
-        """Return class indices into the reader's "label" classes (-1: not annotated), None when it has no labels."""
+    def labels(self, kind: str = "label") -> Int32[np.ndarray, " n"] | None:
+        """Return class indices into the reader's classes of `kind` (-1: not annotated), None without such labels.
+
+        `kind` is "label", or the name of one of several columns of labels, such as "label:sex".
+        """
 
     def patients(self) -> tuple[str, ...] | None:
         """Return a group per row that a split must not tear apart (patient, video), or None when unknown."""
@@ -42,6 +48,14 @@ class Traceable(Protocol):
 
     def made_of(self, row: int, kind: str) -> tuple[Path | bytes, ...]:
         """Return the files behind a row's image and its annotation `kind`, as bytes what is no file of its own."""
+
+
+@runtime_checkable
+class Fingerprinted(Protocol):
+    """Ability of a table: to know hashes of its images, so that a test image in training is found without decoding."""
+
+    def fingerprints(self) -> "Fingerprints | None":
+        """Return the hashes of all rows, None where none were ever written down."""
 
 
 class Reader(Component):
@@ -60,6 +74,13 @@ class Reader(Component):
 
         For "mask", a class named "background" means that the pixel shows none of the reader's other classes.
         """
+
+    def annotates(self, kind: str) -> bool:
+        """Tell whether some of its images may carry the annotation `kind`.
+
+        That is so where it has classes for it; readers of annotations without classes, such as depth, override this.
+        """
+        return bool(self.classes(kind))
 
     @abstractmethod
     def open(self) -> Table:

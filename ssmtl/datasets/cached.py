@@ -49,8 +49,8 @@ class CachedTable:
     def annotated(self, kind: str) -> Bool[np.ndarray, " n"]:
         return self.table.annotated(kind)
 
-    def labels(self) -> Int32[np.ndarray, " n"] | None:
-        return self.table.labels()
+    def labels(self, kind: str = "label") -> Int32[np.ndarray, " n"] | None:
+        return self.table.labels(kind)
 
     def patients(self) -> tuple[str, ...] | None:
         return self.table.patients()

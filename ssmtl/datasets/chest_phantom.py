@@ -101,9 +101,10 @@ class PhantomTable:
     def annotated(self, kind: str) -> Bool[np.ndarray, " n"]:
         return np.full(len(self), bool(self.reader.classes(kind)))
 
-    def labels(self) -> Int32[np.ndarray, " n"]:
+    def labels(self, kind: str = "label") -> Int32[np.ndarray, " n"] | None:
         """Return the diagnosis of every film, without drawing one."""
-        return self._diagnoses(np.arange(self.reader.first, self.reader.first + len(self)))
+        every = np.arange(self.reader.first, self.reader.first + len(self))
+        return self._diagnoses(every) if kind == "label" else None
 
     def made_of(self, row: int, kind: str) -> tuple[bytes, ...]:
         """Return the name, which a film is a function of: processors differ in the last bit of its pixels."""

@@ -108,8 +108,8 @@ class ExtendedTable:
     def annotated(self, kind: str) -> Bool[np.ndarray, " n"]:
         return np.tile(self.table.annotated(kind), self.reader.rounds)
 
-    def labels(self) -> Int32[np.ndarray, " n"] | None:
-        labels = self.table.labels()
+    def labels(self, kind: str = "label") -> Int32[np.ndarray, " n"] | None:
+        labels = self.table.labels(kind)
         return None if labels is None else np.tile(labels, self.reader.rounds)
 
     def made_of(self, row: int, kind: str) -> tuple[Path | bytes, ...]:

@@ -118,8 +118,8 @@ class FileTable:
             return self.columns.labels >= 0
         return np.full(len(self), kind == "mask" and bool(self.columns.masks))
 
-    def labels(self) -> Int32[np.ndarray, " n"] | None:
-        return self.columns.labels
+    def labels(self, kind: str = "label") -> Int32[np.ndarray, " n"] | None:
+        return self.columns.labels if kind == "label" else None
 
     def made_of(self, row: int, kind: str) -> tuple[Path | bytes, ...]:
         image = self.root / self.name(row)

@@ -84,7 +84,7 @@ class SceneTable:
             return self.boxes.annotated()
         return np.zeros(len(self), dtype=np.bool_)
 
-    def labels(self) -> None:
+    def labels(self, kind: str = "label") -> None:
         """Return None: a scene has no single label."""
 
     def made_of(self, row: int, kind: str) -> tuple[Path | bytes, ...]:

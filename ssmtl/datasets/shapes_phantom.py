@@ -72,9 +72,10 @@ class ShapesTable:
     def annotated(self, kind: str) -> Bool[np.ndarray, " n"]:
         return np.full(len(self), bool(self.reader.classes(kind)))
 
-    def labels(self) -> Int32[np.ndarray, " n"]:
+    def labels(self, kind: str = "label") -> Int32[np.ndarray, " n"] | None:
         """Return the class of every image, without drawing one."""
-        return self._labels(np.arange(self.reader.first, self.reader.first + len(self)))
+        every = np.arange(self.reader.first, self.reader.first + len(self))
+        return self._labels(every) if kind == "label" else None
 
     def made_of(self, row: int, kind: str) -> tuple[bytes, ...]:
         """Return the name, which an image is a function of: processors differ in the last bit of its pixels."""

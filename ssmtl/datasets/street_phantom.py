@@ -98,7 +98,7 @@ class StreetTable:
     def annotated(self, kind: str) -> Bool[np.ndarray, " n"]:
         return np.full(len(self), self.reader.annotated and bool(self.reader.classes(kind)))
 
-    def labels(self) -> None:
+    def labels(self, kind: str = "label") -> None:
         """Return None: a street has no single label."""
 
     def made_of(self, row: int, kind: str) -> tuple[bytes, ...]:

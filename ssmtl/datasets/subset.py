@@ -147,8 +147,8 @@ class SubsetTable:
     def annotated(self, kind: str) -> Bool[np.ndarray, " n"]:
         return self.table.annotated(kind)[self.rows]
 
-    def labels(self) -> Int32[np.ndarray, " n"] | None:
-        return self.relabeled
+    def labels(self, kind: str = "label") -> Int32[np.ndarray, " n"] | None:
+        return self.relabeled if kind == "label" else None
 
     def made_of(self, row: int, kind: str) -> tuple[Path | bytes, ...]:
         return made_inside(self.table, int(self.rows[row]), kind)

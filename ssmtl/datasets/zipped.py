@@ -54,8 +54,8 @@ class ZippedTable:
     def annotated(self, kind: str) -> Bool[np.ndarray, " n"]:
         return np.full(len(self), kind == "label")
 
-    def labels(self) -> Int32[np.ndarray, " n"]:
-        return self.column
+    def labels(self, kind: str = "label") -> Int32[np.ndarray, " n"] | None:
+        return self.column if kind == "label" else None
 
     def made_of(self, row: int, kind: str) -> tuple[bytes, ...]:
         """Return the image's file and its label, so that it counts the same wherever the archive lies."""

@@ -16,7 +16,7 @@ from ssmtl.component import Component
 from ssmtl.errors import RecipeError, nearest
 from ssmtl.models.base import Encoder
 from ssmtl.models.saliency_bridge import SaliencyBridge, saliency
-from ssmtl.task import FeatureSpec, Prediction, Task
+from ssmtl.task import FeatureSpec, Perturb, Prediction, Task
 
 STATISTICS = {
     "symmetric": ((0.5,), (0.5,)),
@@ -95,13 +95,17 @@ class MultiTaskModel(nn.Module):
         return any(isinstance(part, _BatchNorm) for part in self.modules())
 
     def forward(
-        self, images: Float[Tensor, "n c h w"], rows: Mapping[str, Int64[Tensor, " k"]]
+        self,
+        images: Float[Tensor, "n c h w"],
+        rows: Mapping[str, Int64[Tensor, " k"]],
+        perturb: Perturb | None = None,
     ) -> dict[str, Prediction]:
         """Predict, for each task named in `rows`, those rows of `images` in [0, 1], in the order given.
 
-        The encoder runs once over all rows; `rows` are best on the CPU, where consecutive ones cost no copy. With batch
-        normalization a head sees at least two rows; the copies that this may need don't leave this module. No rows give
-        a prediction of length 0 that is still connected to all parameters; so do no images, by way of a blank one.
+        The encoder runs once over all rows, and `perturb` may change its feature maps before the heads get them; `rows`
+        are best on the CPU, where consecutive ones cost no copy. With batch normalization a head sees at least two
+        rows; the copies that this may need don't leave this module. No rows give a prediction of length 0 that is still
+        connected to all parameters; so do no images, by way of a blank one.
         Raises RecipeError for a wrong number of channels or an unknown task.
         """
         if images.shape[1] != self.channels:
@@ -115,13 +119,13 @@ class MultiTaskModel(nn.Module):
         if not len(images):
             none = {name: torch.zeros(0, dtype=torch.int64) for name in rows}
             with batch_statistics(self, "eval"):
-                return self._pass(images.new_zeros((1, *images.shape[1:])), none)
+                return self._pass(images.new_zeros((1, *images.shape[1:])), none, perturb)
         if images.device.type != "cpu" or self.has_batch_statistics:
-            return self._pass(images, rows)
-        return self._in_chunks(images, {name: index.cpu() for name, index in rows.items()})
+            return self._pass(images, rows, perturb)
+        return self._in_chunks(images, {name: index.cpu() for name, index in rows.items()}, perturb)
 
     def _in_chunks(
-        self, images: Float[Tensor, "n c h w"], rows: Mapping[str, Int64[Tensor, " k"]]
+        self, images: Float[Tensor, "n c h w"], rows: Mapping[str, Int64[Tensor, " k"]], perturb: Perturb | None
     ) -> dict[str, Prediction]:
         """Run a few images at a time: rows don't influence each other, and memory that is reused stays in the cache.
 
@@ -130,7 +134,7 @@ class MultiTaskModel(nn.Module):
         """
         chunk = max(1, PIXELS_AT_ONCE * self.encoder.spec.strides[0] ** 2 // (images.shape[2] * images.shape[3]))
         if chunk >= len(images):
-            return self._pass(images, rows)
+            return self._pass(images, rows, perturb)
         parts: dict[str, list[Prediction]] = {name: [] for name in rows}
         order: dict[str, list[Tensor]] = {name: [] for name in rows}
         for start in range(0, len(images), chunk):
@@ -141,14 +145,17 @@ class MultiTaskModel(nn.Module):
             wanted = {name: i for name, i in inside.items() if len(i) or (not start and not len(rows[name]))}
             if wanted:
                 local = {name: rows[name][i] - start for name, i in wanted.items()}
-                for name, part in self._pass(images[start : start + chunk], local).items():
+                for name, part in self._pass(images[start : start + chunk], local, perturb).items():
                     parts[name].append(part)
                     order[name].append(wanted[name])
         return {name: _join(parts[name], torch.cat(order[name])) for name in rows}
 
-    def _pass(self, images: Float[Tensor, "n c h w"], rows: Mapping[str, Int64[Tensor, " k"]]) -> dict[str, Prediction]:
+    def _pass(
+        self, images: Float[Tensor, "n c h w"], rows: Mapping[str, Int64[Tensor, " k"]], perturb: Perturb | None
+    ) -> dict[str, Prediction]:
         normalized = (images - self.mean) / self.std
         features = self.encoder(normalized)
+        features = features if perturb is None else perturb(features)
         return {name: self._predict(name, index, normalized, features) for name, index in rows.items()}
 
     def _predict(

@@ -8,6 +8,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw
 from skimage.segmentation import find_boundaries
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from ssmtl.blocks import Key, Picture, corner, dashed
 from ssmtl.datasets.base import Reader
@@ -45,15 +46,22 @@ def plain(image: UInt8[Tensor, "c h w"]) -> Picture:
 
 def marked(image: UInt8[Tensor, "c h w"], marks: Marks, reader: Reader, colors: Colors) -> Picture:
     """Return an image in a cell with its annotations over it."""
-    picture, scale = plain(image), scale_of((image.shape[1], image.shape[2]))
+    scale = scale_of((image.shape[1], image.shape[2]))
+    for task, target in marks.others:
+        image = task.draw(to_rgb(image), tree_map(lambda part: part[0], target), None, colors)
+    picture = plain(image)
     if marks.mask is not None:
-        picture = _with_mask(picture, marks.mask, reader.classes("mask"), colors)
-    names = reader.classes("boxes")
+        picture = _with_mask(picture, marks.mask, reader.classes(marks.kinds.get("mask", "mask")), colors)
+    names = reader.classes(marks.kinds.get("boxes", "boxes"))
     if marks.cut is not None:
         picture = _with_boxes(picture, marks.cut, scale, names, colors, cut=True)
     if marks.boxes is not None:
         picture = _with_boxes(picture, marks.boxes, scale, names, colors, cut=False)
-    return picture if marks.label is None else corner(picture, reader.classes("label")[marks.label])
+    return (
+        picture
+        if marks.label is None
+        else corner(picture, reader.classes(marks.kinds.get("label", "label"))[marks.label])
+    )
 
 
 def counted(image: UInt8[Tensor, "c h w"], fate: UInt8[np.ndarray, "h w"]) -> Picture:

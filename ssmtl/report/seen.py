@@ -1,7 +1,7 @@
 """What training sees in a step: some of its images, their views, and where their annotations go."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain, zip_longest
 
 import numpy as np
@@ -10,12 +10,14 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from ssmtl.batch import Sample
+from ssmtl.datasets.base import Reader
 from ssmtl.loader import Mixture, OpenSources
+from ssmtl.palette import PLACED
 from ssmtl.planning import draw_view, rows_of
 from ssmtl.recipe import Recipe, Source
 from ssmtl.report.view_words import draw_words
 from ssmtl.streams import Ref, StepSampler
-from ssmtl.task import IGNORE_INDEX, BoxList
+from ssmtl.task import IGNORE_INDEX, BoxList, Croppable, Target, Task
 from ssmtl.views.boxes import move_boxes
 from ssmtl.views.geometry import STRONG, WEAK, Geometry, View, between
 from ssmtl.views.moving import move_labels
@@ -23,6 +25,8 @@ from ssmtl.views.render import Rendered, render
 
 MARGIN = 2.0
 """Pixels from the weak view's border within which a box that ends there is taken to be cut by it."""
+KNOWN = ("mask", "boxes", "label")
+"""Forms of annotations that a sheet draws itself."""
 COUNTS, VOID, CUTOUT, EMPTY, UNSEEN = range(5)
 """What becomes of a view's pixel: its target counts; or it is ignored, because whoever made the mask said so (where it
 is the mask that teaches), because it was blanked, because no pixel of the image is there (padding, mirrored ones
@@ -33,14 +37,18 @@ included), or because the weak view doesn't show it."""
 class Marks:
     """The annotations of one image, or where they are in a view: what is None was not annotated.
 
-    `mask` holds indices into the reader's "mask" classes and 255 for ignored pixels. `cut` are the boxes that a
-    detector's pseudo-labels lose, because the weak view's border cuts through them.
+    `mask` holds indices into the reader's mask classes and 255 for ignored pixels. `cut` are the boxes that a
+    detector's pseudo-labels lose, because the weak view's border cuts through them. `kinds` are the reader's names of
+    what is shown as "mask", "boxes" and "label", of which it may have several; the first is shown. `others` are targets
+    that only their tasks know how to draw.
     """
 
     mask: UInt8[np.ndarray, "h w"] | None = None
     boxes: BoxList | None = None
     cut: BoxList | None = None
     label: int | None = None
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    others: tuple[tuple[Task, Target], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,8 @@ class Seen:
     strong: UInt8[Tensor, "c h w"] | None
     given: Marks
     moved: Marks
+    dense: bool
+    """Whether something can be learned at places of its source's images."""
     fate: UInt8[np.ndarray, "h w"]
     drawn: Mapping[str, str]
 
@@ -123,7 +133,7 @@ def _see(
             recipe.policy(source, view.policy), view, keys, torch.tensor([position]), source.reader.canvas, sizes
         )
         rendered[view], drawn[view.policy] = render(images, draw), draw_words(draw, 0)
-    given = _marks(sample)
+    given = _marks(sample, [recipe.tasks[name] for name in source.serves], source.reader)
     weak, strong = rendered[WEAK], rendered.get(STRONG)
     moved = move_marks(given, sample, weak.geometry, None if strong is None else strong.geometry)
     return Seen(
@@ -134,17 +144,31 @@ def _see(
         strong=None if strong is None else _levels(strong.image),
         given=given,
         moved=moved,
+        dense=_is_dense(source, [recipe.tasks[name] for name in source.serves]),
         fate=_fate(weak, strong, moved.mask),
         drawn=drawn,
     )
 
 
-def _marks(sample: Sample) -> Marks:
-    mask, boxes, label = (sample.annotations.get(kind) for kind in ("mask", "boxes", "label"))
+def _is_dense(source: Source, tasks: Sequence[Task]) -> bool:
+    return any(source.reader.classes(kind) for kind in PLACED) or any(isinstance(task, Croppable) for task in tasks)
+
+
+def _marks(sample: Sample, tasks: Sequence[Task], reader: Reader) -> Marks:
+    kinds: dict[str, str] = {}
+    for kind in sample.annotations:
+        kinds.setdefault(kind.partition(":")[0], kind)
+    found = {form: sample.annotations[kind] for form, kind in kinds.items()}
+    mask, boxes, label = (found.get(form) for form in KNOWN)
+    others = [task for task in tasks if task.annotation not in KNOWN and task.reads in sample.annotations]
+    canvas = (sample.image.shape[1], sample.image.shape[2])
+    targets = [task.target(sample.annotations[task.reads], reader.classes(task.reads)) for task in others]
     return Marks(
         mask=mask if isinstance(mask, np.ndarray) else None,
         boxes=boxes if isinstance(boxes, BoxList) else None,
         label=int(label) if isinstance(label, int | np.integer) else None,
+        kinds=kinds,
+        others=tuple((task, task.collate([each], canvas)) for task, each in zip(others, targets, strict=True)),
     )
 
 
@@ -157,7 +181,14 @@ def move_marks(marks: Marks, sample: Sample, weak: Geometry, strong: Geometry | 
         boxes=None if marks.boxes is None else _move_boxes(marks.boxes, into_weak, on, cut=False),
         cut=None if marks.boxes is None or on is None else _move_boxes(marks.boxes, into_weak, on, cut=True),
         label=marks.label,
+        kinds=marks.kinds,
+        others=tuple((task, _move_target(task, target, into_weak, on)) for task, target in marks.others),
     )
+
+
+def _move_target(task: Task, target: Target, into_weak: Geometry, on: Geometry | None) -> Target:
+    moved = task.warp(target, into_weak)
+    return moved if on is None else task.warp(moved, on)
 
 
 def _move_mask(mask: UInt8[np.ndarray, "h w"], into_weak: Geometry, on: Geometry | None) -> UInt8[np.ndarray, "H W"]:

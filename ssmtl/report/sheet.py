@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 
 from ssmtl.blocks import FAINT, HEADING, PAPER, TITLE, Key, Picture, beside, legend, stack, text
-from ssmtl.datasets.base import Reader
 from ssmtl.errors import RecipeError
 from ssmtl.loader import open_sources
 from ssmtl.palette import PLACED, Colors
@@ -104,12 +103,8 @@ def _cells(seen: Seen, colors: Colors, *, with_strong: bool) -> list[Picture]:
         plain(seen.weak),
         *((strong,) if with_strong else ()),
         marked(last, moved, reader, colors),
-        counted(last, seen.fate) if _is_dense(reader) else _note("no pixels to count: a label is the whole image's"),
+        counted(last, seen.fate) if seen.dense else _note("no pixels to count: a label is the whole image's"),
     ]
-
-
-def _is_dense(reader: Reader) -> bool:
-    return any(reader.classes(kind) for kind in PLACED)
 
 
 def _note(words: str) -> Picture:
@@ -150,14 +145,15 @@ def _reads_strong(recipe: Recipe, source: Source) -> bool:
 
 def _keys(found: Sequence[Seen], colors: Colors) -> list[Key]:
     """Return the legend of what can be seen on a sheet."""
-    readers = list({seen.source.name: seen.source.reader for seen in found}.values())
-    names = [name for reader in readers for kind in PLACED for name in reader.classes(kind) if name in colors]
+    kinds = dict.fromkeys((s.source.reader, kind) for s in found for kind in (*PLACED, *s.given.kinds.values()))
+    placed = [(reader, kind) for reader, kind in kinds if kind.partition(":")[0] in PLACED]
+    names = [name for reader, kind in placed for name in reader.classes(kind) if name in colors]
     keys = [Key(name, colors[name]) for name in dict.fromkeys(names)]
-    if any(reader.classes("mask") for reader in readers):
+    if any(reader.classes(kind) for reader, kind in placed if kind.startswith("mask")):
         keys.append(VOIDED)
     if any(seen.moved.cut is not None and len(seen.moved.cut) for seen in found):
         keys.append(CUT)
-    fates = {fate for seen in found if _is_dense(seen.source.reader) for fate in np.unique(seen.fate).tolist()}
+    fates = {fate for seen in found if seen.dense for fate in np.unique(seen.fate).tolist()}
     return list(dict.fromkeys([*keys, *(FATES[fate] for fate in sorted(fates))]))
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ssmtl.component import Component
-from ssmtl.task import Loss, Prediction, Target, Task
+from ssmtl.task import Loss, Perturb, Prediction, Target, Task
 from ssmtl.views.geometry import WEAK, Geometry, View
 
 Model = Literal["student", "teacher"]
@@ -60,8 +60,13 @@ class Step(Protocol):
     def move(self, source: View, into: View, rows: Rows) -> Geometry:
         """Return the map from one view's pixels to another's, with the source view's valid pixels."""
 
-    def predict(self, images: Float[Tensor, "n c h w"], *, bn: Statistics = "batch") -> Prediction:
+    def predict(
+        self, images: Float[Tensor, "n c h w"], *, bn: Statistics = "batch", features: Perturb | None = None
+    ) -> Prediction:
         """Return the student's prediction of images in [0, 1] that the strategy made: the one door for those.
+
+        `features` changes the encoder's feature maps, finest first, on their way to the task's head; it may get the
+        rows a few at a time.
 
         Gradients flow unless they are switched off around it. Every process has to call it equally often, also for no
         images. One image alone, which has no statistics, is normalized by the running ones.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ssmtl.models.base import Head
 from ssmtl.models.heads import LinearHead
 from ssmtl.palette import Colors
-from ssmtl.task import Annotation, FeatureSpec, Loss, Task
+from ssmtl.task import Annotation, FeatureSpec, Loss, Output, Record, Task
 from ssmtl.views.geometry import Geometry
 from ssmtl.views.ops import GEOMETRIC, PHOTOMETRIC
 from ssmtl_tasks.distributions import confidence_histogram
@@ -47,6 +47,10 @@ class Classification(Task):
     classes: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(check_classes)]
     head: Head = LinearHead()
     invariant_to: tuple[str, ...] = (*PHOTOMETRIC, *GEOMETRIC)
+
+    @classmethod
+    def examples(cls) -> "tuple[Classification, ...]":
+        return cls(name="two", classes=("no", "yes")), cls(name="four", classes=("a", "b", "c", "d"))
 
     def build_head(self, features: FeatureSpec) -> nn.Module:
         return self.head.build(features, len(self.classes))
@@ -153,6 +157,20 @@ class Classification(Task):
         answers = [dict(zip(self.classes, row, strict=True)) for row in rows]
         best = [max(answer, key=answer.__getitem__) for answer in answers]
         return [ClassAnswer(name, answer[name], answer) for name, answer in zip(best, answers, strict=True)]
+
+    def record(self, answer: ClassAnswer) -> Record:
+        """Return the class, its probability, and the probability of every class."""
+        cells = {self.name: answer.name, f"{self.name}_probability": f"{answer.probability:.4f}"}
+        each = {f"{self.name}_{name}": f"{value:.4f}" for name, value in answer.probabilities.items()}
+        return Record(cells | each)
+
+    def exported(self, pred: Float[Tensor, "n k"]) -> dict[str, Output]:
+        names = ", ".join(self.classes)
+        return {"probabilities": Output(pred.float().softmax(dim=1), f"of each class, in this order: {names}")}
+
+    def reading(self) -> str:
+        """Return nothing: probabilities need no decoding."""
+        return ""
 
     def draw(
         self,

@@ -15,7 +15,7 @@ from torchmetrics import MetricCollection
 
 from ssmtl.blocks import Key
 from ssmtl.palette import Colors
-from ssmtl.task import Annotation, FeatureSpec, Loss, Task
+from ssmtl.task import Annotation, FeatureSpec, Loss, Record, Task
 from ssmtl.views.boxes import Hull, cut_by_view, move_boxes
 from ssmtl.views.geometry import Geometry, upload
 from ssmtl.views.ops import GEOMETRIC, PHOTOMETRIC
@@ -29,6 +29,8 @@ from ssmtl_tasks.detection_targets import BoxPrediction, BoxTargets, box_targets
 from ssmtl_tasks.drawing import colors_for, compared
 from ssmtl_tasks.targets import BACKGROUND, check_classes
 
+COUNTED = 0.5
+"""Score from which on a box counts as an object."""
 DRAWN = 0.5
 """Score from which on a box is drawn."""
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -88,6 +90,11 @@ class Detection(Task):
     goes on: elsewhere they would end in the middle of their objects. None keeps them."""
     invariant_to: tuple[str, ...] = PHOTOMETRIC
     equivariant_to: tuple[str, ...] = GEOMETRIC
+
+    @classmethod
+    def examples(cls) -> "tuple[Detection, ...]":
+        boxes = cls(name="boxes", classes=("car", "person"))
+        return boxes, boxes.replace(positives_only=False)
 
     def build_head(self, features: FeatureSpec) -> nn.Module:
         return self.head.build(features, len(self.classes))
@@ -155,6 +162,19 @@ class Detection(Task):
         found = tree_map(Tensor.cpu, self._detect(pred, self.score_threshold))
         rows = zip(*found, pred.size.tolist(), sizes, strict=True)
         return [self._answer(Detections(*parts), shown, size) for *parts, shown, size in rows]
+
+    def record(self, answer: BoxAnswer) -> Record:
+        """Return how many objects of each class have a score of at least 0.5, and all boxes."""
+        sure = answer.labels[answer.scores >= COUNTED]
+        counts = {f"{self.name}_{name}": str(int((sure == index).sum())) for index, name in enumerate(self.classes)}
+        rows = zip(answer.names, answer.boxes.tolist(), answer.scores.tolist(), strict=True)
+        return Record(
+            counts,
+            objects=tuple(
+                {"category": name, "bbox": [left, top, right - left, bottom - top], "score": score}
+                for name, (left, top, right, bottom), score in rows
+            ),
+        )
 
     def crop(self, pred: BoxPrediction, size: tuple[int, int]) -> BoxPrediction:
         return self.bounded(pred, torch.tensor(size).expand(len(pred.size), -1))

@@ -14,7 +14,7 @@ from ssmtl.errors import DataError
 from ssmtl.models.base import Head
 from ssmtl.models.multimix_unet import MultiMixDecoder
 from ssmtl.palette import Colors
-from ssmtl.task import IGNORE_INDEX, Annotation, FeatureSpec, Loss, Task
+from ssmtl.task import IGNORE_INDEX, Annotation, FeatureSpec, Loss, Output, Record, Task
 from ssmtl.views.geometry import Geometry
 from ssmtl.views.moving import move_labels, move_soft, move_weights
 from ssmtl.views.ops import GEOMETRIC, PHOTOMETRIC
@@ -63,6 +63,11 @@ class Segmentation(Task):
     def outputs(self) -> tuple[str, ...]:
         """The names behind the values of labels and decoded masks."""
         return (BACKGROUND, *self.classes) if len(self.classes) == 1 else self.classes
+
+    @classmethod
+    def examples(cls) -> "tuple[Segmentation, ...]":
+        several = cls(name="organs", classes=(BACKGROUND, "lung", "heart"))
+        return cls(name="lungs", classes=("lung",)), several, several.replace(reduction="per_image")
 
     def build_head(self, features: FeatureSpec) -> nn.Module:
         return self.head.build(features, len(self.classes))
@@ -185,6 +190,37 @@ class Segmentation(Task):
         total, count = (values * weight).sum(dim=(1, 2)), weight.detach().sum(dim=(1, 2))
         return (
             Loss(total, count) if self.reduction == "pooled" else Loss(total / count.clamp(min=1), count.clamp(max=1))
+        )
+
+    def record(self, answer: UInt8[np.ndarray, "h w"]) -> Record:
+        """Return the share of the image that is foreground, or that shows each class, the map, and its regions.
+
+        The map holds 0 and 255, or class indices where there are several. Background is no region.
+        """
+        several = len(self.classes) > 1
+        shown = {name: answer == index for index, name in enumerate(self.outputs)}
+        areas = {name: f"{region.mean():.4f}" for name, region in shown.items()}
+        cells = {f"{self.name}_{name}_area": area for name, area in areas.items()}
+        regions = {name: region for name, region in shown.items() if name.casefold() != BACKGROUND and region.any()}
+        return Record(
+            cells if several else {f"{self.name}_area": areas[self.classes[0]]},
+            {"": answer if several else answer * np.uint8(255)},
+            tuple({"category": name, "segmentation": region} for name, region in regions.items()),
+        )
+
+    def exported(self, pred: Float[Tensor, "n c h w"]) -> dict[str, Output]:
+        if len(self.classes) == 1:
+            return {"probabilities": Output(pred.float().sigmoid(), f"of '{self.classes[0]}' at each pixel")}
+        names = ", ".join(self.classes)
+        meaning = f"of each class at each pixel, in this order: {names}"
+        return {"probabilities": Output(pred.float().softmax(dim=1), meaning)}
+
+    def reading(self) -> str:
+        """Return how probabilities become a mask."""
+        rule = "are above 0.5" if len(self.classes) == 1 else "are the largest of their pixel"
+        return (
+            f"A mask of `{self.name}` is where the probabilities {rule}. For a mask in the size of the image, cut the "
+            "probabilities to what shows the image and resize them bilinearly before deciding."
         )
 
     def crop(self, pred: Float[Tensor, "n c H W"], size: tuple[int, int]) -> Float[Tensor, "n c h w"]:

@@ -45,10 +45,10 @@ def test_a_run_reports_the_median_of_as_many_tests_as_there_were(run):
     assert test["kind/error_pct"] == statistics.median(each)
 
 
-def test_hidden_labels_are_not_in_the_manifest(run):
-    manifest = json.loads((run / "labels.json").read_text())
-    assert manifest["counts"] == {"kind": 10}
-    assert {source: len(shown) for source, shown in manifest["labels"]["kind"].items()} == {
+def test_hidden_labels_are_not_in_the_record(run):
+    record = json.loads((run / "labels.json").read_text())
+    assert record["counts"] == {"kind": 10}
+    assert {source: len(shown) for source, shown in record["labels"]["kind"].items()} == {
         "labeled": 10,
         "unlabeled": 0,
     }

@@ -272,7 +272,7 @@ def test_a_class_that_no_source_shows_is_refused(count):
         ({"counts": (("a", 1), ("b", 2)), "rule": "identical"}, "same count"),
         ({"counts": (("a", 1), ("b", 2)), "overlap": 1}, "overlap=1 needs rule='independent'"),
         ({"counts": (("a", 1),), "overlap": 1, "rule": "independent"}, "the counts of two tasks.* 1 task"),
-        ({"counts": (("a", 1),), "manifest": "labels.json"}, "leave out one"),
+        ({"counts": (("a", 1),), "record": "labels.json"}, "leave out one"),
     ],
 )
 def test_budgets_that_contradict_themselves_are_refused(fields, says):
@@ -280,10 +280,10 @@ def test_budgets_that_contradict_themselves_are_refused(fields, says):
         LabelBudget(**fields)
 
 
-def test_a_budget_survives_json_with_its_manifest_found_from_anywhere(tmp_path, monkeypatch):
+def test_a_budget_survives_json_with_its_record_found_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    budget = LabelBudget(manifest="labels.json")
-    assert budget.manifest == tmp_path / "labels.json"
+    budget = LabelBudget(record="labels.json")
+    assert budget.record == tmp_path / "labels.json"
     assert LabelBudget.model_validate(budget.model_dump()) == budget
     drawn = LabelBudget(counts=counts(3, 4), rule="independent", overlap=2)
     assert LabelBudget.model_validate(drawn.model_dump()) == drawn

@@ -260,3 +260,21 @@ def test_timms_own_batch_normalization_obeys():
         norm(torch.rand(4, 2, 3, 3))
     assert norm.num_batches_tracked == 0
     assert torch.equal(norm.running_mean, torch.zeros(2))
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_feature_maps_may_be_changed_on_their_way_to_the_heads(build, monkeypatch, n):
+    model, images = build(bridge=False), some(3)
+    monkeypatch.setattr(multitask, "PIXELS_AT_ONCE", 2 * SIDE * SIDE)
+    asked = {"diagnosis": torch.arange(n), "lungs": torch.arange(n)}
+    with torch.no_grad():
+        black = model(torch.zeros_like(images), asked)
+        blanked = model(images, asked, lambda maps: [0 * level for level in maps])
+        again = model(torch.zeros_like(images), asked, lambda maps: [0 * level for level in maps])
+        kept = model(images, asked, lambda maps: maps)
+        plain = model(images, asked)
+    for name in asked:
+        torch.testing.assert_close(kept[name], plain[name])
+        torch.testing.assert_close(blanked[name], again[name])
+        assert blanked[name].shape == black[name].shape
+        assert n == 0 or not torch.allclose(blanked[name], plain[name])

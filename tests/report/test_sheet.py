@@ -243,7 +243,7 @@ class TestTheSheet:
         seen = first(street(Policy(), Policy()))
         labeled = Marks(label=1)
         source = seen.source.replace(reader=_Named(label=("cat", "dog")))
-        seen = replace(seen, source=source, given=labeled, moved=labeled)
+        seen = replace(seen, source=source, given=labeled, moved=labeled, dense=False)
         assert _keys([seen], {}) == []
         assert len(_cells(seen, {}, with_strong=True)) == 5
         assert said == ["no pixels to count: a label is the whole image's"]

@@ -12,15 +12,15 @@ from golden import ROOT
 from PIL import Image
 from rich.console import Console
 
-from ssmtl import manifest
+from ssmtl import label_record
 from ssmtl.batch import Sample
 from ssmtl.budget import LabelBudget
 from ssmtl.commands.recipes import load_recipe
 from ssmtl.datasets.box_columns import BoxColumns
 from ssmtl.datasets.chest_phantom import PhantomTable
 from ssmtl.errors import DataError
+from ssmtl.label_record import keep_labels, read_record, take_stock
 from ssmtl.loader import open_sources
-from ssmtl.manifest import keep_labels, read_manifest, take_stock
 from ssmtl.task import BoxList
 
 STUDY = load_recipe(ROOT / "recipes/multimix_cxr.py")
@@ -58,8 +58,8 @@ def names_of(sources, task):
 
 
 def a_labeled_film(films, path):
-    """Return the first lung film in a manifest, and its file."""
-    name = next(iter(read_manifest(path).labels["lungs"]["lung films"]))
+    """Return the first lung film in a record, and its file."""
+    name = next(iter(read_record(path).labels["lungs"]["lung films"]))
     return name, films / "cxr/segmentation/images" / name.rsplit("/", 1)[-1]
 
 
@@ -84,7 +84,7 @@ def test_a_hash_is_that_of_the_files(films, tmp_path):
     name, file = a_labeled_film(films, tmp_path / "labels.json")
     mask = file.parent.parent / "masks" / file.name
     parts = b"".join(hashlib.sha256(path.read_bytes()).digest() for path in (file, mask))
-    hashes = read_manifest(tmp_path / "labels.json").labels["lungs"]["lung films"]
+    hashes = read_record(tmp_path / "labels.json").labels["lungs"]["lung films"]
     assert hashes[name] == hashlib.sha256(parts).hexdigest()
 
 
@@ -94,7 +94,7 @@ def test_hashes_survive_another_canvas_and_follow_every_label(films):
     assert stock(open_sources(study(films, seed=1))).sha256 != one.sha256
 
 
-def test_a_resumed_run_keeps_its_manifest_and_notices_changed_data(films, tmp_path):
+def test_a_resumed_run_keeps_its_record_and_notices_changed_data(films, tmp_path):
     path = tmp_path / "labels.json"
     keep(study(films), path)
     before = path.stat().st_mtime_ns
@@ -116,30 +116,30 @@ def test_a_resumed_run_notices_that_other_labels_are_visible(films, tmp_path):
         keep(study(films, lung_labels=3), path, resume=True)
 
 
-def test_a_budget_from_a_manifest_shows_exactly_its_labels(films, tmp_path):
+def test_a_budget_from_a_record_shows_exactly_its_labels(films, tmp_path):
     path = tmp_path / "labels.json"
     first = keep(study(films, seed=3), path)
-    other = study(films, seed=0).replace(budget=LabelBudget(manifest=path))
+    other = study(films, seed=0).replace(budget=LabelBudget(record=path))
     second = keep(other, tmp_path / "again.json")
     for task in ("diagnosis", "lungs"):
         assert names_of(first, task) == names_of(second, task)
         assert np.array_equal(first.coverage.visible[task], second.coverage.visible[task])
-    assert read_manifest(path).sha256 == read_manifest(tmp_path / "again.json").sha256
+    assert read_record(path).sha256 == read_record(tmp_path / "again.json").sha256
 
 
-def test_a_recipe_of_one_task_takes_its_part_of_a_manifest(films, tmp_path):
+def test_a_recipe_of_one_task_takes_its_part_of_a_record(films, tmp_path):
     first = keep(study(films, seed=3), tmp_path / "labels.json")
-    alone = study(films, method="u-net").replace(budget=LabelBudget(manifest=tmp_path / "labels.json"))
+    alone = study(films, method="u-net").replace(budget=LabelBudget(record=tmp_path / "labels.json"))
     assert names_of(keep(alone, tmp_path / "again.json"), "lungs") == names_of(first, "lungs")
 
 
-def test_a_manifest_refuses_other_contents_and_names_the_sample(films, tmp_path):
+def test_a_record_refuses_other_contents_and_names_the_sample(films, tmp_path):
     path = tmp_path / "labels.json"
     keep(study(films), path)
     name, file = a_labeled_film(films, path)
     repaint(file)
     with pytest.raises(DataError, match=f"for {name} of the source 'lung films' or its image changed since"):
-        keep(study(films).replace(budget=LabelBudget(manifest=path)), tmp_path / "again.json")
+        keep(study(films).replace(budget=LabelBudget(record=path)), tmp_path / "again.json")
     assert not (tmp_path / "again.json").exists()
 
 
@@ -161,12 +161,12 @@ def _edit(change):
 
 
 def _rewrite(change):
-    """Change the labels and their hash: a manifest of another study."""
+    """Change the labels and their hash: a record of another study."""
 
     def spoil(films, path):
-        found = read_manifest(path)
+        found = read_record(path)
         labels = change(found.labels)
-        found.model_copy(update={"labels": labels, "sha256": manifest._digest_of_all(labels)}).write(path)
+        found.model_copy(update={"labels": labels, "sha256": label_record._digest_of_all(labels)}).write(path)
 
     return spoil
 
@@ -175,10 +175,10 @@ def _rewrite(change):
     ("spoil", "says"),
     [
         (_lose_a_film, r"shows the label of 'lungs' for .*, but the source 'lung films' has none of it \(1 such\)"),
-        (lambda films, path: path.unlink(), r"manifest .*labels.json can't be read \(No such file or directory\)"),
-        (lambda films, path: path.write_text(path.read_text()[:99]), "is no manifest of labels"),
-        (lambda films, path: path.write_text("[]"), "is no manifest of labels"),
-        (_edit(lambda found: found.update(format=2)), "is no manifest of labels .*format"),
+        (lambda films, path: path.unlink(), r"label record .*labels.json can't be read \(No such file or directory\)"),
+        (lambda films, path: path.write_text(path.read_text()[:99]), "is no label record"),
+        (lambda films, path: path.write_text("[]"), "is no label record"),
+        (_edit(lambda found: found.update(format=2)), "is no label record .*format"),
         (_edit(lambda found: found["labels"]["lungs"]["lung films"].popitem()), "was changed after it was written"),
         (_rewrite(lambda labels: {"lung": labels["lungs"]}), "holds no labels of the task 'diagnosis'; known: lung"),
         (
@@ -187,12 +187,12 @@ def _rewrite(change):
         ),
     ],
 )
-def test_a_manifest_that_cannot_be_followed_is_refused(spoil, says, films, tmp_path):
+def test_a_record_that_cannot_be_followed_is_refused(spoil, says, films, tmp_path):
     path = tmp_path / "labels.json"
     keep(study(films), path)
     spoil(films, path)
     with pytest.raises(DataError, match=says):
-        open_sources(study(films).replace(budget=LabelBudget(manifest=path)))
+        open_sources(study(films).replace(budget=LabelBudget(record=path)))
 
 
 def test_phantoms_are_hashed_without_drawing_one(monkeypatch):
@@ -216,7 +216,7 @@ class Drawn:
 
 def test_other_tables_are_hashed_by_their_decoded_arrays():
     def digest(table, kind):
-        return manifest._digests([(table, manifest._Label("t", "s", 0, kind))], QUIET)[0]
+        return label_record._digests([(table, label_record._Label("t", "s", 0, kind))], QUIET)[0]
 
     assert digest(Drawn(), "boxes") == digest(Drawn(), "boxes")
     assert len({digest(table, "boxes") for table in (Drawn(), Drawn(level=1), Drawn(box=1.0))}) == 3
@@ -240,9 +240,9 @@ def test_boxes_of_a_shared_file_count_for_their_own_row():
 
 def test_very_many_labels_are_kept_by_name_only(films, tmp_path, monkeypatch):
     path = tmp_path / "labels.json"
-    monkeypatch.setattr(manifest, "MOST_HASHED", 11)
+    monkeypatch.setattr(label_record, "MOST_HASHED", 11)
     keep(study(films), path)
-    found = read_manifest(path)
+    found = read_record(path)
     assert found.compared == "names"
     assert set(found.labels["lungs"]["lung films"].values()) == {""}
     repaint(a_labeled_film(films, path)[1])
@@ -253,8 +253,8 @@ def test_very_many_labels_are_kept_by_name_only(films, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("patience", [-1.0, 100.0])
 def test_a_bar_shows_only_when_hashing_takes_long(patience, monkeypatch):
-    monkeypatch.setattr(manifest, "PATIENCE", patience)
+    monkeypatch.setattr(label_record, "PATIENCE", patience)
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True)
-    assert list(manifest._watched(range(3), 3, "hashing labels", console)) == [0, 1, 2]
+    assert list(label_record._watched(range(3), 3, "hashing labels", console)) == [0, 1, 2]
     assert ("hashing labels" in screen.getvalue()) == (patience < 0)

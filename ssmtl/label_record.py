@@ -30,7 +30,7 @@ Item = TypeVar("Item")
 Shown = dict[str, dict[str, dict[str, str]]]
 
 
-class Manifest(BaseModel):
+class LabelRecord(BaseModel):
     """What `labels.json` holds.
 
     `labels` maps task, source and sample to the SHA-256 of what the label and its image were read from, file by file:
@@ -55,8 +55,8 @@ class Manifest(BaseModel):
         fresh.write_text(self.model_dump_json(indent=1))
         fresh.replace(path)
 
-    def refuse_other(self, before: "Manifest", path: Path, advice: str) -> None:
-        """Raise DataError, which ends in `advice`, for the first label that isn't what the manifest at `path` says."""
+    def refuse_other(self, before: "LabelRecord", path: Path, advice: str) -> None:
+        """Raise DataError, which ends in `advice`, for the first label that isn't what the record at `path` says."""
         compare = self.compared == before.compared == "names and content"
         for task, sources in self.labels.items():
             expected = before.labels.get(task, {})
@@ -72,18 +72,16 @@ class Manifest(BaseModel):
                     raise DataError(f"the label of '{task}' for {name} of the source '{source}' {what}; {advice}")
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Read `labels.json`; raises DataError for a file that is missing, no manifest, or not as it was written."""
+def read_record(path: Path) -> LabelRecord:
+    """Read `labels.json`; raises DataError for a file that is missing, no label record, or not as it was written."""
     try:
-        found = Manifest.model_validate_json(path.read_bytes())
+        found = LabelRecord.model_validate_json(path.read_bytes())
     except OSError as error:
         raise DataError(
-            f"the manifest {path} can't be read ({error.strerror}); name the labels.json of a run."
+            f"the label record {path} can't be read ({error.strerror}); name the labels.json of a run."
         ) from error
     except ValidationError as error:
-        raise DataError(
-            f"{path} is no manifest of labels ({mistakes(error)}); name the labels.json of a run."
-        ) from error
+        raise DataError(f"{path} is no label record ({mistakes(error)}); name the labels.json of a run.") from error
     if found.sha256 != _digest_of_all(found.labels):
         raise DataError(f"{path} was changed after it was written: its hash is another; copy it from its run again.")
     return found
@@ -92,12 +90,12 @@ def read_manifest(path: Path) -> Manifest:
 def labels_of(
     path: Path, tables: Mapping[str, Table], annotated: Mapping[str, Bool[np.ndarray, " n"]]
 ) -> dict[str, Bool[np.ndarray, " n"]]:
-    """Return which rows of the tables, end to end, show their label of each task as the manifest says.
+    """Return which rows of the tables, end to end, show their label of each task as the record says.
 
     Its other tasks have no say. Raises DataError for a task, a source or a label that isn't there. `keep_labels`
     compares contents.
     """
-    shown = read_manifest(path).labels
+    shown = read_record(path).labels
     names = {source: [table.name(row) for row in range(len(table))] for source, table in tables.items()}
     visible = {}
     for task, mask in annotated.items():
@@ -123,23 +121,23 @@ def _refuse_lacking(
         if lacking:
             raise DataError(
                 f"{path} shows the label of '{task}' for {lacking[0]}, but the source '{source}' has none of it "
-                f"({len(lacking)} such); restore the data that the manifest was written for."
+                f"({len(lacking)} such); restore the data that the record was written for."
             )
 
 
 def keep_labels(
     path: Path, recipe: Recipe, tables: Iterable[Table], coverage: Coverage, *, resume: bool, console: Console
 ) -> None:
-    """Write the manifest of a run, or compare with the one that it began with.
+    """Write the record of a run, or compare with the one that it began with.
 
-    Raises DataError when the labels or images of a resumed run are others now, or not those of the budget's manifest.
+    Raises DataError when the labels or images of a resumed run are others now, or not those of the budget's record.
     """
     found = take_stock(recipe, dict(zip(coverage.sources, tables, strict=True)), coverage, console)
-    given = recipe.budget.manifest
+    given = recipe.budget.record
     if given is not None:
-        found.refuse_other(read_manifest(given), given, "restore the data, or take another manifest.")
+        found.refuse_other(read_record(given), given, "restore the data, or take another record.")
     if resume and path.exists():
-        found.refuse_other(read_manifest(path), path, "restore the data, or start a new run.")
+        found.refuse_other(read_record(path), path, "restore the data, or start a new run.")
     else:
         found.write(path)
 
@@ -151,10 +149,10 @@ class _Label(NamedTuple):
     kind: str
 
 
-def take_stock(recipe: Recipe, tables: Mapping[str, Table], coverage: Coverage, console: Console) -> Manifest:
-    """Return the manifest of the labels that are visible; says how far it is when that takes long."""
+def take_stock(recipe: Recipe, tables: Mapping[str, Table], coverage: Coverage, console: Console) -> LabelRecord:
+    """Return the record of the labels that are visible; says how far it is when that takes long."""
     found = [
-        _Label(task, source, int(row), recipe.tasks[task].annotation)
+        _Label(task, source, int(row), recipe.tasks[task].reads)
         for task, visible in coverage.visible.items()
         for source in coverage.sources
         for row in np.flatnonzero(visible[coverage.rows(source)])
@@ -164,7 +162,7 @@ def take_stock(recipe: Recipe, tables: Mapping[str, Table], coverage: Coverage, 
     labels: Shown = {task: {source: {} for source in coverage.sources} for task in coverage.visible}
     for label, digest in zip(found, digests, strict=True):
         labels[label.task][label.source][tables[label.source].name(label.row)] = digest
-    return Manifest(
+    return LabelRecord(
         budget=recipe.budget.model_dump(),
         counts={task: int(visible.sum()) for task, visible in coverage.visible.items()},
         compared="names and content" if hashed else "names",
