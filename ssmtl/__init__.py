@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ssmtl.budget import LabelBudget as LabelBudget
     from ssmtl.component import Component as Component
     from ssmtl.datasets.extend import Extend as Extend
+    from ssmtl.datasets.manifest import Manifest as Manifest
     from ssmtl.datasets.subset import Subset as Subset
     from ssmtl.models.deeplab import DeepLabV3Plus as DeepLabV3Plus
     from ssmtl.models.heads import LinearHead as LinearHead
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from ssmtl.streams import Explicit as Explicit
     from ssmtl.streams import Implicit as Implicit
     from ssmtl.streams import PerSource as PerSource
+    from ssmtl.streams import PerTask as PerTask
     from ssmtl.teacher import Teacher as Teacher
     from ssmtl.views.kornia_warp import Kornia as Kornia
     from ssmtl.views.policy import Policy as Policy
@@ -61,6 +63,7 @@ _HOMES = {
     "budget": ("LabelBudget",),
     "component": ("Component",),
     "datasets.extend": ("Extend",),
+    "datasets.manifest": ("Manifest",),
     "datasets.subset": ("Subset",),
     "models.deeplab": ("DeepLabV3Plus",),
     "models.heads": (
@@ -117,6 +120,7 @@ _HOMES = {
         "Explicit",
         "Implicit",
         "PerSource",
+        "PerTask",
     ),
     "teacher": ("Teacher",),
     "views.kornia_warp": ("Kornia",),

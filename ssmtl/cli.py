@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ssmtl.cli_author import add_author_words
+from ssmtl.cli_data import add_data_words, coverage
 from ssmtl.commands.recipes import shipped_recipes, summary
 from ssmtl.component import kinds, mistakes
 from ssmtl.errors import SsmtlError
@@ -85,27 +87,7 @@ def views_help(recipe: str, /) -> int:
     return _views([recipe])
 
 
-data = App(
-    name="data",
-    help="Look at what a recipe's sources hold, before anything is trained.",
-    help_epilogue="Example: ssmtl data coverage multimix_cxr --lung-labels 10",
-    help_format="markdown",
-)
-app.command(data)
-
-
-@data.command(name="coverage", help_epilogue="Example: ssmtl data coverage multimix_cxr --lung-labels 10")
-def coverage_help(recipe: str, /) -> int:
-    """Print which images are labeled for which task, and how many labeled rows of each a batch will carry.
-
-    Per source and in all: images, labels of every task, and labels that the recipe's budget hides. Per stream: what it
-    draws, how many of that is labeled on average, and how often a batch has nothing for a task; a starved task is
-    warned of. The recipe's arguments are flags, as for `ssmtl run`, beside --out, which writes the numbers as JSON.
-
-    Args:
-        recipe: A recipe's file or name.
-    """
-    return _coverage([recipe])
+add_data_words(app)
 
 
 @app.command(name="eval", help_epilogue="Example: ssmtl eval runs/first --checkpoint best")
@@ -142,10 +124,12 @@ def predict(
     out: Path | None = None,
     checkpoint: Checkpoint | None = None,
     weights: Weights | None = None,
+    batch_size: Literal["auto"] | int = "auto",
 ) -> int:
-    """Apply a run's model to images: predictions.csv, boxes.csv, and masks and overlays as PNG files.
+    """Apply a run's model to images: predictions.csv, boxes.csv, COCO JSON, and masks and overlays as PNG files.
 
-    Masks have the size of their image: 0 and 255, or class indices where a task has several classes.
+    Masks have the size of their image: 0 and 255, or class indices where a task has several classes. What was stopped
+    goes on where it was when the same command is given again. Images that can't be read are listed in skipped.csv.
 
     Args:
         run: The run folder.
@@ -153,10 +137,12 @@ def predict(
         out: Where to write. [default: RUN/predictions]
         checkpoint: Which checkpoint. [default: the one that the recipe selects]
         weights: Whose weights. [default: those that the recipe evaluates]
+        batch_size: Images at a time; auto finds out how many a GPU has the memory for.
     """
     from ssmtl.predict import predict_files
 
-    return predict_files(run, images, out or run / "predictions", checkpoint, weights)
+    asked = None if batch_size == "auto" else batch_size
+    return predict_files(run, images, out or run / "predictions", checkpoint, weights, asked)
 
 
 @app.command
@@ -191,6 +177,9 @@ def compare(
     return compare_runs(runs, baseline, json_file)
 
 
+add_author_words(app)
+
+
 @app.command(name="list")
 def list_() -> int:
     """List recipes, and every installed component that recipes are made of."""
@@ -217,13 +206,7 @@ def _views(tokens: list[str]) -> int:
     return views(tokens)
 
 
-def _coverage(tokens: list[str]) -> int:
-    from ssmtl.commands.data import data_coverage
-
-    return data_coverage(tokens)
-
-
-OF_RECIPES = {("run",): _run, ("views",): _views, ("data", "coverage"): _coverage}
+OF_RECIPES = {("run",): _run, ("views",): _views, ("data", "coverage"): coverage}
 """Commands whose words are a recipe's to understand."""
 
 

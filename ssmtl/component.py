@@ -72,8 +72,11 @@ class Component(BaseModel):
         return {"kind": self.kind, **{name: _plain(getattr(self, name)) for name in type(self).model_fields}}
 
     def replace(self, **changes: Any) -> Self:
-        """Return a validated copy with some fields changed; raises `pydantic.ValidationError` like the constructor."""
-        current = {name: getattr(self, name) for name in type(self).model_fields}
+        """Return a validated copy with some fields changed; raises `pydantic.ValidationError` like the constructor.
+
+        What was never given stays a default, which may depend on other fields.
+        """
+        current = {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
         return type(self)(**{**current, **changes})
 
 

@@ -34,6 +34,7 @@ from ssmtl.keyed import key
 from ssmtl.label_record import LABELS, keep_labels
 from ssmtl.loader import OpenSources, open_sources, training_loader
 from ssmtl.logs import RunLog
+from ssmtl.manifests.leaks import check_leaks
 from ssmtl.progress import Progress, is_among_last
 from ssmtl.recipe import Recipe
 from ssmtl.runs import RunFolder
@@ -97,6 +98,7 @@ class _Trainer:
         self.console = Console(stderr=True, quiet=options.quiet)
         self.validation = self._split_loaders(recipe.validation)
         self.test = self._split_loaders(recipe.test)
+        check_leaks(recipe, sources.tables, [s.table for s in self.validation], [s.table for s in self.test])
         torch.manual_seed(key("weights", recipe.seed))
         self.module = TrainStep(recipe, pretrained=not resume)
         self.progress = Progress()
@@ -243,7 +245,7 @@ class _Trainer:
             scores |= values
         score = geometric_mean(self.recipe, scores)
         log.evaluation("validation", self.progress.step, "all", {"geometric_mean": score})
-        if score > self.progress.best:
+        if score >= self.progress.best:  # of equal ones the latest: a task still at 0 makes all of them 0
             self.progress.best, self.progress.best_step = score, self.progress.step
             self._save("best")
 

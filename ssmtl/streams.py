@@ -166,6 +166,31 @@ class Explicit(Streams):
         return tuple(found)
 
 
+class PerTask(Streams):
+    """For every task, `labeled` rows with a visible label of it, and `unlabeled` rows that lack a label of some task.
+
+    Every batch teaches every task, however few labels one of them has. Rows show whatever labels they have. Without any
+    row that lacks a label, nothing takes the place of the unlabeled ones.
+    """
+
+    labeled: Size = 4
+    unlabeled: Size = 8
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        _check_sizes(self.labeled, self.unlabeled)
+        return self
+
+    def groups(self, coverage: Coverage) -> tuple[Group, ...]:
+        found = []
+        for name, visible in coverage.visible.items() if self.labeled else ():
+            found.append(_group(f"{name} labeled", np.flatnonzero(visible), self.labeled, True))
+        rest = np.flatnonzero(~coverage.labeled("all"))
+        if self.unlabeled and len(rest):
+            found.append(_group("unlabeled", rest, self.unlabeled, True))
+        return tuple(found)
+
+
 def _check_sizes(labeled: int, unlabeled: int) -> None:
     if not labeled + unlabeled:
         raise ValueError("labeled and unlabeled are both 0, so that batches would be empty; set one of them above 0")

@@ -123,7 +123,7 @@ class Task(Component):
     annotation: ClassVar[str]
     """What is annotated: "label" (class index), "mask" (index map), "boxes", or a plugin's own word."""
 
-    name: Annotated[str, Field(pattern=NAME, kw_only=False)]
+    name: Annotated[str, Field(pattern=NAME)] = Field(kw_only=False)
     column: Annotated[str, Field(pattern=f"^$|{NAME}")] = ""
     """Which of the reader's annotations of that form it learns from, where the reader names several."""
     invariant_to: tuple[str, ...] = ()

@@ -58,6 +58,11 @@ class Fingerprinted(Protocol):
         """Return the hashes of all rows, None where none were ever written down."""
 
 
+def fingerprints_of(table: Table) -> "Fingerprints | None":
+    """Return the hashes of a table's images, None where it doesn't know any."""
+    return table.fingerprints() if isinstance(table, Fingerprinted) else None
+
+
 class Reader(Component):
     """Where samples come from. A value: `open()` looks at the disk, nothing before does."""
 

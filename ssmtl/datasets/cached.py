@@ -2,13 +2,17 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Int32
 
 from ssmtl.batch import Sample
-from ssmtl.datasets.base import Table
+from ssmtl.datasets.base import Table, fingerprints_of
 from ssmtl.task import Annotation
+
+if TYPE_CHECKING:
+    from ssmtl.manifests.fingerprints import Fingerprints
 
 CACHE_BYTES = 2**30
 """Decoded samples that a process keeps, of all training sources together."""
@@ -54,6 +58,9 @@ class CachedTable:
 
     def patients(self) -> tuple[str, ...] | None:
         return self.table.patients()
+
+    def fingerprints(self) -> "Fingerprints | None":
+        return fingerprints_of(self.table)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "held_bytes": 0, "_samples": {}}

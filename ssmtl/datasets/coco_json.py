@@ -10,7 +10,7 @@ from ssmtl.errors import DataError, nearest
 Key: TypeAlias = int | str
 
 _KEY = (int, str)
-_UNUSED = ("segmentation", "keypoints", "caption")
+UNUSED = ("segmentation", "keypoints", "caption")
 _LEFT_OUT = -1
 _TAKE_OUT = "take the annotation out"
 
@@ -30,7 +30,7 @@ def read_coco(
     an image listed twice or with a size that is none, an unknown category or image, an `iscrowd` other than 0 and 1,
     and a box that is not four numbers, lies outside its image, or is empty, for which `otherwise` is the way out.
     """
-    document = read_json(path, without=_UNUSED)
+    document = read_json(path, without=UNUSED)
     parts = document if isinstance(document, dict) else {}
     images, categories, annotations = (
         _by_id(path, parts.get(part), part) for part in ("images", "categories", "annotations")

@@ -10,28 +10,36 @@ from typing import Literal, TypeAlias
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from ssmtl.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 """File name endings that readers take for images, in lower case."""
 
+MORE_SUFFIXES = (*SUFFIXES, ".tif", ".tiff", ".webp")
+"""Endings of what `ssmtl predict` takes: nobody drew labels on those files, so that a format may be a rare one."""
+
 Alpha: TypeAlias = Literal["refuse", "over_black"]
 Mask: TypeAlias = UInt8[np.ndarray, "h w"]
 
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF")
+"""Formats that readers take, as Pillow names them."""
+MORE_FORMATS = (*FORMATS, "TIFF", "WEBP")
+"""Formats that `ssmtl predict` takes."""
+_BITS_PER_SAMPLE = 258  # the tag of a TIFF file
 _PNG_DEPTH = 24  # offset of the bit depth in a PNG file: Pillow decodes 16-bit color to 8 bits without a word
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 
-def decode_image(path: Path, alpha: Alpha = "refuse") -> Image.Image:
-    """Return the picture in an image file, in mode "L" (gray) or "RGB".
+def decode_image(path: Path, alpha: Alpha = "refuse", formats: tuple[str, ...] = FORMATS) -> Image.Image:
+    """Return the picture in an image file of one of the `formats`, in mode "L" (gray) or "RGB".
 
     `alpha` says what happens to a file with transparency: "refuse" it, or lay it "over_black". Raises DataError for a
     file that is missing, empty, damaged, truncated, animated, not an image, not 8-bit gray or RGB, or has more pixels
     than Pillow's limit against decompression bombs.
     """
-    image = load_image(path)
+    image = load_image(path, formats=formats)
     if image.has_transparency_data:
         if alpha == "refuse":
             raise DataError(
@@ -95,7 +103,7 @@ def decode_raw(path: Path, shape: tuple[int, int], bits: int) -> Image.Image:
     return Image.fromarray(levels[stored])
 
 
-def load_image(path: Path, *, deep: bool = False) -> Image.Image:
+def load_image(path: Path, *, deep: bool = False, formats: tuple[str, ...] = FORMATS) -> Image.Image:
     """Open and decode a file completely, in the mode that it is stored in; 16-bit pixels only when `deep`.
 
     Raises DataError as `decode_image` does for a file that is missing, damaged, animated, not an image, or too large.
@@ -104,7 +112,7 @@ def load_image(path: Path, *, deep: bool = False) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(path, formats=_FORMATS)
+            image = Image.open(path, formats=formats)
         with image:
             _refuse_frames(path, image)
             if not deep:
@@ -119,7 +127,8 @@ def load_image(path: Path, *, deep: bool = False) -> Image.Image:
             "if it is a real image, save it smaller."
         ) from None
     except UnidentifiedImageError:
-        raise DataError(f"{path} is not a PNG, JPEG, BMP or GIF image; convert it, or take it out.") from None
+        known = f"{', '.join(formats[:-1])} or {formats[-1]}"
+        raise DataError(f"{path} is not a {known} image; convert it, or take it out.") from None
     except _BROKEN as error:
         raise DataError(f"{path} is damaged or truncated ({error}); fetch it again, or take it out.") from error
 
@@ -140,11 +149,18 @@ def _refuse_frames(path: Path, image: Image.Image) -> None:
 
 
 def _refuse_depth(path: Path, image: Image.Image) -> None:
-    if image.mode.startswith(("I", "F")) or (image.format == "PNG" and _png_depth(path) > 8):
+    if image.mode.startswith(("I", "F")) or _depth(path, image) > 8:
         raise DataError(
             f"{path} has 16-bit pixels (mode {image.mode}), but 8-bit gray or RGB was expected; map the range that "
             "matters to 0..255 and save it as an 8-bit PNG."
         )
+
+
+def _depth(path: Path, image: Image.Image) -> int:
+    """Return the bits of a color where Pillow would cut them to 8 without a word."""
+    if isinstance(image, TiffImageFile):
+        return max(image.tag_v2.get(_BITS_PER_SAMPLE, (8,)))
+    return _png_depth(path) if image.format == "PNG" else 8
 
 
 def _png_depth(path: Path) -> int:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from jaxtyping import Bool, Int32, UInt8
@@ -10,11 +10,14 @@ from pydantic import Field, model_validator
 
 from ssmtl import keyed
 from ssmtl.batch import Sample
-from ssmtl.datasets.base import Table
+from ssmtl.datasets.base import Table, fingerprints_of
 from ssmtl.datasets.cached import CACHE_BYTES, remembered
 from ssmtl.datasets.file_table import Seed
 from ssmtl.datasets.wrapped import WrappedReader, made_inside
 from ssmtl.errors import DataError
+
+if TYPE_CHECKING:
+    from ssmtl.manifests.fingerprints import Fingerprints
 
 Pixels = UInt8[np.ndarray, "c h w"]
 
@@ -118,6 +121,10 @@ class ExtendedTable:
         way = f"{self.reader.aug} {self.reader.eraser} {'flip' if self.reader.flip else 'no flip'}"
         made = f"extend {way} {self.reader.seed} {index} {copy}"
         return *made_inside(self.table, index, kind), made.encode()
+
+    def fingerprints(self) -> "Fingerprints | None":
+        prints = fingerprints_of(self.table)
+        return None if prints is None else prints.take(np.arange(len(self)) % len(self.table))
 
     def patients(self) -> tuple[str, ...]:
         """Return the patients of the samples, else their names: copies of one sample belong together."""

@@ -4,18 +4,21 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import numpy as np
 from jaxtyping import Bool, Int32, Int64
 from pydantic import Field, model_validator
 
 from ssmtl.batch import Sample
-from ssmtl.datasets.base import Table
+from ssmtl.datasets.base import Table, fingerprints_of
 from ssmtl.datasets.file_table import Seed
 from ssmtl.datasets.wrapped import WrappedReader, made_inside
 from ssmtl.errors import DataError, nearest
 from ssmtl.keyed import key, uniform
+
+if TYPE_CHECKING:
+    from ssmtl.manifests.fingerprints import Fingerprints
 
 
 class Subset(WrappedReader):
@@ -152,6 +155,10 @@ class SubsetTable:
 
     def made_of(self, row: int, kind: str) -> tuple[Path | bytes, ...]:
         return made_inside(self.table, int(self.rows[row]), kind)
+
+    def fingerprints(self) -> "Fingerprints | None":
+        prints = fingerprints_of(self.table)
+        return None if prints is None else prints.take(self.rows)
 
     def patients(self) -> tuple[str, ...] | None:
         groups = self.table.patients()

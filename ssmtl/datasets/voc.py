@@ -2,13 +2,13 @@
 
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
 
 from ssmtl.datasets.base import Side
-from ssmtl.datasets.box_columns import SourceBoxes, half_open
+from ssmtl.datasets.box_columns import Numbers, SourceBoxes, half_open
 from ssmtl.datasets.canvas import Fit
 from ssmtl.datasets.file_table import Strings, strings
 from ssmtl.datasets.files import by_stem, listed
@@ -110,32 +110,48 @@ def _stems(root: Path, base: str, kind: str, split: str, images: dict[str, str])
     return stems
 
 
-def voc_boxes(path: Path) -> SourceBoxes:
-    """Return the boxes of an annotation file, half-open, "difficult" ones as crowds.
+class VocObject(NamedTuple):
+    """One object of an annotation file: its class, its half-open box, and whether it is marked as difficult."""
 
-    Raises DataError for a damaged file, an unknown class, a size that is none, a "difficult" other than 0 and 1, and a
-    box that is not four numbers, ends before it begins, or lies outside its image.
+    name: str
+    box: Numbers
+    difficult: bool
+
+
+def voc_objects(path: Path) -> tuple[tuple[int, int], list[VocObject]]:
+    """Return the (height, width) that an annotation file says its image has, and its objects of whatever class.
+
+    Raises DataError for a damaged file, a size that is none, a "difficult" other than 0 and 1, and a box that is not
+    four numbers, ends before it begins, or lies outside its image.
     """
     document = _xml(path)
     size = _pixels(path, document, "size/height"), _pixels(path, document, "size/width")
-    labels, boxes, crowd = [], [], []
+    objects = []
     for number, entry in enumerate(document.findall("object")):
         where = f"{path} object {number}"
-        name = entry.findtext("name", "").strip()
-        if name not in VOC_CLASSES:
-            raise DataError(
-                f"{where} is a '{name}', which is none of VOC's 20 classes; correct it, or take it out"
-                f"{nearest(name, VOC_CLASSES)}"
-            )
-        labels.append(VOC_CLASSES.index(name))
         x1, y1, x2, y2 = (_number(where, entry, f"bndbox/{side}") for side in _SIDES)
-        boxes.append(half_open(where, (x1, y1, x2, y2), first=1, size=size))
-        crowd.append(_difficult(where, entry))
+        box = half_open(where, (x1, y1, x2, y2), first=1, size=size)
+        objects.append(VocObject(entry.findtext("name", "").strip(), box, _difficult(where, entry)))
+    return size, objects
+
+
+def voc_boxes(path: Path) -> SourceBoxes:
+    """Return the boxes of an annotation file, half-open, "difficult" ones as crowds.
+
+    Raises DataError as `voc_objects` does, and for an unknown class.
+    """
+    size, objects = voc_objects(path)
+    for number, thing in enumerate(objects):
+        if thing.name not in VOC_CLASSES:
+            raise DataError(
+                f"{path} object {number} is a '{thing.name}', which is none of VOC's 20 classes; correct it, or take "
+                f"it out{nearest(thing.name, VOC_CLASSES)}"
+            )
     return SourceBoxes(
         str(path),
-        np.array(boxes, dtype=np.float64).reshape(-1, 4),
-        np.array(labels, dtype=np.int64),
-        np.array(crowd, dtype=np.bool_),
+        np.array([thing.box for thing in objects], dtype=np.float64).reshape(-1, 4),
+        np.array([VOC_CLASSES.index(thing.name) for thing in objects], dtype=np.int64),
+        np.array([thing.difficult for thing in objects], dtype=np.bool_),
         size,
     )
 

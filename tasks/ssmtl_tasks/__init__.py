@@ -5,6 +5,7 @@ from ssmtl_tasks.detection import BoxAnswer, Detection
 from ssmtl_tasks.detection_head import RetinaNetHead
 from ssmtl_tasks.detection_targets import BoxPrediction, BoxTargets
 from ssmtl_tasks.losses import CrossEntropy, Dice, SegmentationLoss
+from ssmtl_tasks.multi_label import LabelsAnswer, MultiLabel
 from ssmtl_tasks.segmentation import Segmentation
 from ssmtl_tasks.targets import Labels
 
@@ -18,6 +19,8 @@ __all__ = [
     "Detection",
     "Dice",
     "Labels",
+    "LabelsAnswer",
+    "MultiLabel",
     "RetinaNetHead",
     "Segmentation",
     "SegmentationLoss",

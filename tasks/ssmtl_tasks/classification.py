@@ -21,7 +21,7 @@ from ssmtl_tasks.distributions import confidence_histogram
 from ssmtl_tasks.drawing import PREDICTED, REFERENCE, write_lines
 from ssmtl_tasks.metrics import ClassificationMetrics
 from ssmtl_tasks.phantoms import disks
-from ssmtl_tasks.targets import FOREIGN, Labels, check_classes, class_label
+from ssmtl_tasks.targets import FOREIGN, SURE, Labels, check_classes, class_label
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class ClassAnswer:
 
 
 class Classification(Task):
-    """One of `classes` per image. Predictions are logits [n, k], targets `Labels` of shape [n].
+    """One of `classes` per image. Predictions are logits [n, k], which `head` makes, targets `Labels` of shape [n].
 
     The headline is the AUC: it doesn't move with the class balance, where a collapsed predictor scores a high accuracy,
     it needs no decision threshold, which early and semi-supervised models place badly, and it is what the study of
@@ -148,6 +148,9 @@ class Classification(Task):
     def foreign(self, hidden: Labels) -> Loss:
         known = (hidden.weight > 0).float()
         return Loss(known * (hidden.labels == FOREIGN), known)
+
+    def as_prediction(self, target: Labels) -> Float[Tensor, "n k"]:
+        return SURE * F.one_hot(target.labels.clamp(min=0), len(self.classes)).float()
 
     def metrics(self) -> ClassificationMetrics:
         return ClassificationMetrics(self.classes)

@@ -15,16 +15,18 @@ from torchmetrics import MetricCollection
 
 from ssmtl.blocks import Key
 from ssmtl.palette import Colors
-from ssmtl.task import Annotation, FeatureSpec, Loss, Record, Task
+from ssmtl.task import Annotation, FeatureSpec, Loss, Output, Record, Task
 from ssmtl.views.boxes import Hull, cut_by_view, move_boxes
 from ssmtl.views.geometry import Geometry, upload
 from ssmtl.views.ops import GEOMETRIC, PHOTOMETRIC
 from ssmtl_tasks.detection_decode import Detections, detect
 from ssmtl_tasks.detection_drawing import Frame, draw_frames
+from ssmtl_tasks.detection_export import READING, exported_boxes
 from ssmtl_tasks.detection_head import BoxHead, RetinaNetHead
 from ssmtl_tasks.detection_losses import detection_loss
 from ssmtl_tasks.detection_metrics import BoxPrecision
 from ssmtl_tasks.detection_phantoms import rectangles
+from ssmtl_tasks.detection_reverse import predicted
 from ssmtl_tasks.detection_targets import BoxPrediction, BoxTargets, box_targets, collate_boxes
 from ssmtl_tasks.drawing import colors_for, compared
 from ssmtl_tasks.targets import BACKGROUND, check_classes
@@ -60,6 +62,8 @@ def _box_classes(classes: tuple[str, ...]) -> tuple[str, ...]:
 class Detection(Task):
     """Boxes around the objects of `classes`. Predictions are `BoxPrediction`s, targets `BoxTargets`, on the canvas.
 
+    A prediction, which `head` makes, has k logits and a box at each of its anchors; targets have their boxes.
+
     The headline is the mAP. A box of a reader's class that the task doesn't learn is background; a class that the task
     learns and the reader doesn't know is refused.
     """
@@ -93,7 +97,8 @@ class Detection(Task):
 
     @classmethod
     def examples(cls) -> "tuple[Detection, ...]":
-        boxes = cls(name="boxes", classes=("car", "person"))
+        head = RetinaNetHead(channels=32, finest_stride=4, levels=2, anchor_scale=2.0, norm="groupnorm")
+        boxes = cls(name="boxes", classes=("car", "person"), head=head)
         return boxes, boxes.replace(positives_only=False)
 
     def build_head(self, features: FeatureSpec) -> nn.Module:
@@ -153,6 +158,10 @@ class Detection(Task):
         boxes, images = target.present.float().sum(dim=1), torch.ones_like(target.weight)
         return {"coverage": Loss((boxes > 0).float(), images), "pseudo_boxes": Loss(boxes, images)}
 
+    def as_prediction(self, target: BoxTargets) -> BoxPrediction:
+        """Return a prediction of all boxes but crowds; two of a class that overlap by more than `nms` remain one."""
+        return predicted(target, len(self.classes))
+
     def metrics(self) -> MetricCollection:
         found = partial(self._detect, score=self.score_threshold)
         return MetricCollection({"boxes": BoxPrecision(self.classes, found)}, compute_groups=False)
@@ -174,6 +183,20 @@ class Detection(Task):
                 {"category": name, "bbox": [left, top, right - left, bottom - top], "score": score}
                 for name, (left, top, right, bottom), score in rows
             ),
+        )
+
+    def exported(self, pred: BoxPrediction) -> dict[str, Output]:
+        """Return every anchor's box and scores: how many boxes are left after suppression depends on the image."""
+        return exported_boxes(pred, self.classes)
+
+    def reading(self) -> str:
+        """Return non-maximum suppression with the task's settings, in NumPy."""
+        return READING.substitute(
+            name=self.name,
+            score=self.score_threshold,
+            nms=self.nms,
+            per_level=self.per_level,
+            limit=self.detections,
         )
 
     def crop(self, pred: BoxPrediction, size: tuple[int, int]) -> BoxPrediction:

@@ -111,13 +111,13 @@ class _RetinaNet(nn.Module):
         maps = self.maps(features)
         found = self.predictor(maps)
         anchors = self._anchors(maps)
-        n = len(maps[0])
+        n = maps[0].shape[0]  # `len` of a tensor would become a constant when the model is exported
         return BoxPrediction(
             logits=found["cls_logits"],
             deltas=found["bbox_regression"],
             anchors=torch.cat(anchors).expand(n, -1, -1),
             size=torch.tensor(size).expand(n, -1),
-            levels=torch.tensor([len(level) for level in anchors]).expand(n, -1),
+            levels=torch.tensor([level.shape[0] for level in anchors]).expand(n, -1),
         )
 
     def maps(self, features: list[Tensor]) -> list[Tensor]:

@@ -31,7 +31,7 @@ class Dice(SegmentationLoss):
     over the classes. Count: 1 per image with a valid pixel.
     """
 
-    smooth: Annotated[float, Field(gt=0, kw_only=False)] = 1.0
+    smooth: Annotated[float, Field(gt=0)] = Field(default=1.0, kw_only=False)
     """Added to numerator and denominator, in pixels; it makes an empty mask predicted empty cost 0."""
 
     def per_row(self, logits: Float[Tensor, "n c h w"], target: Labels) -> Loss:

@@ -24,3 +24,21 @@ def disks(
     noise = keyed.uniform(keyed.key("noise", seed), rows, channels * height * width)
     images = 40 + 60 * noise.reshape(n, channels, height, width) + 110 * masks[:, None]
     return torch.from_numpy(images.astype(np.uint8)), torch.from_numpy(masks)
+
+
+def stripes(
+    n: int, classes: int, seed: int, *, channels: int, size: tuple[int, int]
+) -> tuple[UInt8[Tensor, "n c h w"], Bool[Tensor, "n k"]]:
+    """Return images on noise with a bright column of pixels for each class that is there, and which ones are.
+
+    Row 0 shows none and row 1 all; further ones are drawn, each by `seed` and its number alone.
+    """
+    rows, (height, width) = np.arange(n), size
+    there = keyed.uniform(keyed.key("stripes", seed), rows, classes) < 0.5
+    there[rows == 0], there[rows == 1] = False, True
+    noise = keyed.uniform(keyed.key("noise", seed), rows, channels * height * width)
+    images = 40 + 60 * noise.reshape(n, channels, height, width)
+    for k in range(classes):
+        inside = slice(k * width // classes, k * width // classes + max(1, width // (2 * classes)))
+        images[there[:, k], :, :, inside] += 110
+    return torch.from_numpy(images.astype(np.uint8)), torch.from_numpy(there)

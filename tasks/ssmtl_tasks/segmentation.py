@@ -24,7 +24,7 @@ from ssmtl_tasks.drawing import PREDICTED, REFERENCE, draw_contours, draw_ignore
 from ssmtl_tasks.losses import CrossEntropy, SegmentationLoss
 from ssmtl_tasks.metrics import LabeledMetrics, LabelMapMetrics, MaskMetrics
 from ssmtl_tasks.phantoms import disks
-from ssmtl_tasks.targets import BACKGROUND, Labels, SoftLabels, check_classes, mask_labels
+from ssmtl_tasks.targets import BACKGROUND, SURE, Labels, SoftLabels, check_classes, mask_labels
 
 
 def _mask_classes(classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -36,6 +36,8 @@ def _mask_classes(classes: tuple[str, ...]) -> tuple[str, ...]:
 
 class Segmentation(Task):
     """A map of `classes`. Predictions are logits [n, c, h, w] on the canvas, targets `Labels` of shape [n, h, w].
+
+    The `head` makes the former, and `loss` compares the two where there are labels.
 
     One class means one logit (sigmoid) against an implied background, so labels and decoded masks index ("background",
     class); several mean a softmax over exactly `classes`, so name "background" among them where it exists.
@@ -175,6 +177,11 @@ class Segmentation(Task):
     ) -> Loss:
         """Return KL(labeled || unlabeled) in one of `divergence_forms` (see `mask_divergence`), a row per pair."""
         return mask_divergence(labeled, unlabeled, form=form, detach_target=detach_target)
+
+    def as_prediction(self, target: Labels) -> Float[Tensor, "n c h w"]:
+        labels = target.labels.where(target.labels != IGNORE_INDEX, 0)
+        sure = SURE * F.one_hot(labels, len(self.outputs)).movedim(-1, 1).float()
+        return sure[:, 1:] - sure[:, :1] if len(self.classes) == 1 else sure
 
     def metrics(self) -> LabeledMetrics:
         return MaskMetrics() if len(self.classes) == 1 else LabelMapMetrics(self.classes)

@@ -18,6 +18,8 @@ from ssmtl.task import IGNORE_INDEX
 BACKGROUND = "background"
 FOREIGN = -1
 """The label of an image whose hidden class the task doesn't know."""
+SURE = 20.0
+"""The logit of what is predicted surely, over one of 0."""
 _OUT_OF_RANGE = -1
 
 

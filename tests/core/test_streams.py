@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ssmtl.errors import DataError, RecipeError
-from ssmtl.streams import Coverage, Explicit, Group, Implicit, PerSource, StepSampler, draw, permute
+from ssmtl.streams import Coverage, Explicit, Group, Implicit, PerSource, PerTask, StepSampler, draw, permute
 
 # Two sources: 6 films (4 diagnosed, 2 visible ... rows 0, 1) and 5 lung films (rows 6-10, masks visible on 6, 7, 8).
 FILMS, LUNGS = np.arange(11) < 6, np.arange(11) >= 6
@@ -131,6 +131,31 @@ def test_explicit_with_nothing_unlabeled_names_the_uniform_stream():
     assert len(group.pool) == 8
 
 
+def test_every_task_gets_labeled_rows_however_few_it_has():
+    boxes, masks, rest = PerTask(labeled=3, unlabeled=5).groups(PARTIAL)
+    assert (boxes.name, boxes.pool.tolist(), boxes.per_step) == ("boxes labeled", [0, 1, 2, 3, 4, 5], 3)
+    assert (masks.name, masks.pool.tolist(), masks.per_step) == ("masks labeled", [0, 1], 3)
+    assert (rest.name, rest.pool.tolist(), rest.per_step) == ("unlabeled", [2, 3, 4, 5, 6, 7], 5)
+    assert all(group.use_labels for group in (boxes, masks, rest))
+    assert [group.name for group in PerTask(unlabeled=0).groups(PARTIAL)] == ["boxes labeled", "masks labeled"]
+    assert [group.name for group in PerTask(labeled=0).groups(PARTIAL)] == ["unlabeled"]
+
+
+def test_a_stream_per_task_goes_without_unlabeled_rows_where_every_row_is_labeled():
+    full = Coverage(PARTIAL.sources, PARTIAL.starts, PARTIAL.served, PARTIAL.served)
+    # row 7 serves no task: it is unlabeled all the same
+    assert PerTask().groups(full)[-1].pool.tolist() == [7]
+    every = dict.fromkeys(PARTIAL.visible, np.ones(8, bool))
+    names = [group.name for group in PerTask().groups(Coverage(PARTIAL.sources, PARTIAL.starts, every, every))]
+    assert names == ["boxes labeled", "masks labeled"]
+
+
+def test_a_task_without_any_label_is_refused():
+    lacking = PARTIAL.visible | {"masks": np.zeros(8, bool)}
+    with pytest.raises(DataError, match="'masks labeled' has nothing to draw from"):
+        PerTask().groups(Coverage(PARTIAL.sources, PARTIAL.starts, PARTIAL.served, lacking))
+
+
 def test_labeled_images_may_be_unlabeled_ones_too():
     """FixMatch's program draws its unlabeled rows from all images, MixMatch's from the others."""
     rest = Explicit(labeled=4, unlabeled=8, use_labels=False).groups(PARTIAL)[1]
@@ -148,7 +173,7 @@ def test_labeled_images_as_unlabeled_ones_must_not_show_their_labels():
         Explicit(unlabeled_includes_labeled=True)
 
 
-@pytest.mark.parametrize("streams", [Explicit, PerSource])
+@pytest.mark.parametrize("streams", [Explicit, PerSource, PerTask])
 def test_streams_that_draw_nothing_are_refused(streams):
     with pytest.raises(ValidationError, match="both 0"):
         streams(labeled=0, unlabeled=0)

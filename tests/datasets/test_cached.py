@@ -32,7 +32,7 @@ class Counting:
     def annotated(self, kind: str) -> np.ndarray:
         return np.full(4, kind == "mask")
 
-    def labels(self) -> np.ndarray:
+    def labels(self, kind: str = "label") -> np.ndarray:
         return np.array([1, 1, 1, 1], np.int32)
 
     def patients(self) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ class Ramps:
     def annotated(self, kind):
         return np.arange(self.n) != 1 if kind == "label" else np.zeros(self.n, bool)
 
-    def labels(self):
+    def labels(self, kind="label"):
         return np.array([0, -1, 2, 0][: self.n], np.int32)
 
     def patients(self):

@@ -314,7 +314,7 @@ class Plain:
     def annotated(self, kind: str) -> np.ndarray:
         return np.full(2, kind == "kind")
 
-    def labels(self) -> None:
+    def labels(self, kind: str = "label") -> None:
         return None
 
     def patients(self) -> None:
