@@ -118,14 +118,15 @@ def split(
     """Divide the images of a manifest into train, val and test, fairly for all tasks and classes at once.
 
     Rows of a `group` (a patient, a video) stay together, and so do copies of a picture. Every task keeps labels in
-    train, and where there are enough of them in val and test. Rows that have a split already keep it. The manifest is
-    checked first and written back with the columns split, sha256 and phash, by which a later run notices when a test
-    image turns up in training; the table as it was stays beside it as FILE.bak.
+    train, and where there are enough of them in val and test; images without any label are all for training. Rows that
+    have a split already keep it. The manifest is checked first and written back with the columns split, sha256 and
+    phash, by which a later run notices when a test image turns up in training; the table as it was stays beside it as
+    FILE.bak.
 
     Args:
         file: The manifest.
-        val: Share of the images to choose settings and checkpoints on.
-        test: Share of the images to report on.
+        val: Share of the labeled images to choose settings and checkpoints on.
+        test: Share of the labeled images to report on.
         seed: Another number divides otherwise.
         near: Bits, of 256, in which the perceptual hashes of two pictures may differ to stay together. Copies that were
             scaled or compressed again differ in 8 or less, films of different people in 40 or more.

@@ -27,7 +27,7 @@ _UNKNOWN = "0" * _DIGITS
 
 @dataclass(frozen=True)
 class HowToSplit:
-    """The share of images that go to val and test, and how.
+    """The share of images with labels that go to val and test, and how.
 
     Pictures whose hashes are at most `near` bits apart belong together. Without `again`, rows keep a split that they
     have. `allow_outside` and `remote` are for the check, see `check_manifest`.
@@ -40,6 +40,11 @@ class HowToSplit:
     again: bool = False
     allow_outside: bool = False
     remote: bool = False
+
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """Return the shares of train, val and test."""
+        return 1 - self.val - self.test, self.val, self.test
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +81,23 @@ def split_manifest(
     groups = _groups(manifest, pictures)
     fixed = np.full(len(groups), FREE, dtype=np.int8) if how.again else _given(manifest)
     _require_agreement(manifest, groups, fixed)
-    split = divide(traits, groups, fixed, (1 - how.val - how.test, how.val, how.test), how.seed)
+    split = _share_out(traits, groups, fixed, how)
     _write(manifest, report.prints, split, out)
-    missing = tuple(gap for gap in gaps(traits, groups, split))
+    missing = tuple(gaps(traits, groups, split, how.shares))
     copies = len(pictures) - len(np.unique(pictures))
     return Divided(out, traits, groups, split, missing, copies, int((fixed != FREE).sum()))
+
+
+def _share_out(
+    traits: Traits, groups: Int64[np.ndarray, " n"], fixed: Int8[np.ndarray, " n"], how: HowToSplit
+) -> Int8[np.ndarray, " n"]:
+    """Divide the groups that have labels; the others can only be learned from, and are all for training."""
+    labeled = traits.carried[:, : traits.tasks].sum(axis=1) > 0
+    scored = np.isin(groups, groups[labeled | (fixed != FREE)])
+    split = np.full(len(groups), SPLITS.index("train"), dtype=np.int8)
+    some = traits._replace(carried=traits.carried[scored])
+    split[scored] = divide(some, groups[scored], fixed[scored], how.shares, how.seed)
+    return split
 
 
 def _check_arguments(path: Path, out: Path, how: HowToSplit) -> None:

@@ -71,12 +71,18 @@ def divide(
     return best.split[best.codes]
 
 
-def gaps(traits: Traits, groups: Int64[np.ndarray, " n"], split: Int8[np.ndarray, " n"]) -> list[Gap]:
-    """Return which tasks have no label in a split that isn't empty."""
+def gaps(
+    traits: Traits,
+    groups: Int64[np.ndarray, " n"],
+    split: Int8[np.ndarray, " n"],
+    shares: tuple[float, float, float] = (0, 0, 0),
+) -> list[Gap]:
+    """Return which tasks have no label in a split that has rows, or should have a share of them."""
+    wanted = [part for part, share in enumerate(shares) if share > 0 or (split == part).any()]
     found = []
     for place, task in enumerate(traits.names[: traits.tasks]):
         rows = traits.carried[:, [place]].nonzero()[0]
-        missing = [part for part in np.unique(split).tolist() if not (split[rows] == part).any()]
+        missing = [part for part in wanted if not (split[rows] == part).any()]
         found += [Gap(task, SPLITS[part], len(np.unique(groups[rows]))) for part in missing]
     return found
 

@@ -18,7 +18,7 @@ from ssmtl.manifests.cells import as_text
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 
-_BLOCK_BYTES = 2**18  # some thirty blocks are read ahead
+_BLOCK_BYTES = 2**16  # some thirty blocks are read ahead
 _LINES = 4  # that a row may have, were all of them as long as the longest
 _ROWS = 50_000
 _CHECK = "run `ssmtl data check` on it to see all that is wrong and what can be repaired."
@@ -71,7 +71,7 @@ def write_table(table: pa.Table, path: Path) -> None:
 
 
 def line_of(path: Path, row: int) -> int:
-    """Return the line, from 1, on which a row, from 0, stands: behind a header, which Parquet is thought to have too."""
+    """Return the line, from 1, of a row, from 0: it comes after the header, as if Parquet had one too."""
     return row + (1 if path.suffix.lower() == ".jsonl" else 2)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -27,8 +27,8 @@ class SaliencyBridge(Component):
 
     group = "models"
 
-    source: Annotated[str, Field(kw_only=False)]
-    into: Annotated[str, Field(kw_only=False)]
+    source: str = Field(kw_only=False)
+    into: str = Field(kw_only=False)
     norm: Norm = "none"
 
 
@@ -43,7 +43,7 @@ def saliency(
     """
     if torch.is_inference_mode_enabled():
         raise RuntimeError("saliency needs autograd, but torch.inference_mode() turns it off; use torch.no_grad().")
-    if not len(images):
+    if images.shape[0] == 0:  # `len` of a tensor would become a constant when the model is exported
         return images.new_zeros((0, 1, *images.shape[2:]))
     with _evaluating(encoder, head), torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
         leaf = images.detach().float().clone() if images.is_inference() else images.detach().float()

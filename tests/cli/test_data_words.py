@@ -192,3 +192,12 @@ def test_help_teaches():
 
 def test_the_default_distance_is_that_of_copies():
     assert inspect.signature(split).parameters["near"].default == SAME_PICTURE
+
+
+def test_images_without_any_label_are_all_for_training(manifest):
+    assert call("data", "split", manifest, "--val", 0.3, "--test", 0.3).code == 0
+    rows = table(manifest)
+    bare = [row["split"] for row in rows.values() if not row["label:diagnosis"] and not row["mask"]]
+    labeled = [row["split"] for row in rows.values() if row["label:diagnosis"] or row["mask"]]
+    assert bare == ["train"] * len(bare)
+    assert {name: labeled.count(name) for name in ("val", "test")} == {"val": 4, "test": 4}
