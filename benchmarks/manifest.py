@@ -3,9 +3,9 @@
     python benchmarks/manifest.py --rows 1000000
 
 Writes a CSV with the columns image, label, mask, boxes, split and group into a temporary folder. Every row has a
-name of its own; behind the names are links to one folder of 1000 hard links to 8 real PNG files, as a million files would
-measure the file system. Half of the rows have a label, a tenth boxes, one in a hundred a mask; one in twenty is for
-validation. The stamp of a check is written here: decoding a million files isn't what is measured.
+name of its own; behind the names are links to one folder of 1000 hard links to 8 real PNG files, as a million files
+would measure the file system. Half of the rows have a label, a tenth boxes, one in a hundred a mask; one in twenty is
+for validation. The stamp of a check is written here: decoding a million files isn't what is measured.
 
 A fresh process opens it as a training run does (`open_sources`), and takes one batch from two worker processes. The
 last line is JSON: "open_s" from the recipe to open sources, "batch_s" from there to the first batch, "peak_mib" the
@@ -47,16 +47,16 @@ def write_data(root: Path, rows: int) -> Path:
             os.link(root / f"images/case_{place % FILES:07d}_frontal_view.png", image)
             os.link(root / f"masks/case_{place % FILES:07d}.png", mask)
     path = root / "manifest.csv"
-    with path.open("w") as file:
-        file.write("image,label,mask,boxes,split,group\n")
+    with path.open("w") as table:
+        table.write("image,label,mask,boxes,split,group\n")
         for row in range(rows):
             place = row % LINKS
             label = ("normal", "pneumonia")[row // 2 % 2] if row % 2 else ""
-            mask = f"masks/case_{place:07d}.png" if row % 100 == 0 else ""
+            drawn = f"masks/case_{place:07d}.png" if row % 100 == 0 else ""
             boxes = '"[{""class"": ""car"", ""box"": [4, 8, 32.5, 60]}]"' if row % 10 == 3 else ""
             split = "val" if row % 20 == 7 else "train"
             name = f"site_{row // LINKS:04d}/case_{place:07d}_frontal_view.png"
-            file.write(f"{name},{label},{mask},{boxes},{split},patient_{row // 4}\n")
+            table.write(f"{name},{label},{drawn},{boxes},{split},patient_{row // 4}\n")
     write_classes(path, {"label": ("normal", "pneumonia"), "mask": ("background", "lung"), "boxes": ("car",)})
     write_stamp(path, rows)
     return path

@@ -1,64 +1,89 @@
-"""What a run says of one image: columns of a row, boxes, masks and overlays, all in pixels of the source image."""
+"""What a run says of one image: columns of a row, objects, masks and overlays, all in pixels of the source image."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from PIL import Image
+from pycocotools import mask as coco_mask
 from torch.utils._pytree import tree_map
 
-from ssmtl.datasets.base import Reader
-from ssmtl.datasets.canvas import place_image, shown_size
-from ssmtl.datasets.wrapped import fit_of
-from ssmtl.evaluate import cropped, predict
-from ssmtl.models.multitask import MultiTaskModel
+from ssmtl.evaluate import cropped
 from ssmtl.palette import Colors
 from ssmtl.pictures import save_map, save_png, to_rgb
-from ssmtl.recipe import Recipe
 from ssmtl.task import Croppable, Prediction, Task
 
-SIDES = ("left", "top", "right", "bottom")
-BOX_COLUMNS = ("task", "label", "score", *SIDES)
+DECIMALS = 2
+"""Of coordinates and areas in pixels that are written."""
+SCORE_DECIMALS = 4
+
 Row: TypeAlias = dict[str, str]
+Found: TypeAlias = dict[str, Any]
+"""An object as COCO's annotations have it, with the name of its "task", and of its class as "category"."""
 
 
 @dataclass
 class Answers:
-    """Columns for one image's row, and a row for each of its boxes."""
+    """One image's columns, its objects, and the pictures that were written, relative to the folder of all."""
 
     columns: Row = field(default_factory=dict)
-    boxes: list[Row] = field(default_factory=list)
+    objects: list[Found] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
 
 
-def answer_image(
-    model: MultiTaskModel, recipe: Recipe, image: Image.Image, out: Path, stem: str, colors: Colors
+def write_answers(
+    tasks: Mapping[str, Task],
+    outputs: Mapping[str, Prediction],
+    image: Image.Image,
+    shown: tuple[int, int],
+    out: Path,
+    stem: str,
+    colors: Colors,
 ) -> Answers:
-    """Predict one image as it would come to the canvas in training, and write its masks and overlays below `out`."""
-    reader = recipe.sources[0].reader
-    shown = _shown(reader, image)
-    placed = place_image(image, reader.canvas, reader.channels, shown)
-    with torch.no_grad():
-        outputs = predict(model, torch.from_numpy(placed)[None], tuple(recipe.tasks))
+    """Return what predictions, a batch of one row, say of an image, and write its masks and overlays below `out`.
+
+    `shown` is the (height, width) of the canvas that showed the image.
+    """
     answers = Answers()
-    for name, task in recipe.tasks.items():
+    for name, task in tasks.items():
         pred = cropped(task, outputs[name], shown)
         (answer,) = task.decode(pred, [(image.height, image.width)])
         record = task.record(answer)
         answers.columns |= record.columns
+        answers.objects += [_plain(name, found) for found in record.objects]
         for title, values in record.maps.items():
-            save_map(values, out / "masks" / f"{stem}--{name}{title and f'-{title}'}.png")
-        answers.boxes += [_box_row(name, found) for found in record.objects if "bbox" in found]
+            place = f"masks/{stem}--{name}{title and f'-{title}'}.png"
+            save_map(values, out / place)
+            answers.pictures.append(place)
         if isinstance(task, Croppable):
-            _save_overlay(task, image, pred, out / "overlays" / f"{stem}--{name}.png", colors)
+            place = f"overlays/{stem}--{name}.png"
+            _save_overlay(task, image, pred, out / place, colors)
+            answers.pictures.append(place)
     return answers
 
 
-def _box_row(task: str, found: dict[str, Any]) -> Row:
-    left, top, width, height = found["bbox"]
-    sides = (f"{side:.2f}" for side in (left, top, left + width, top + height))
-    return dict(zip(BOX_COLUMNS, (task, found["category"], f"{found['score']:.4f}", *sides), strict=True))
+def _plain(task: str, found: Found) -> Found:
+    """Return an object as JSON holds it: a region run-length encoded, with its box and area."""
+    plain = {"task": task, **found}
+    if "segmentation" in plain:
+        plain |= _encoded(plain["segmentation"])
+    if "bbox" in plain:
+        plain["bbox"] = [round(float(side), DECIMALS) for side in plain["bbox"]]
+        plain.setdefault("area", round(plain["bbox"][2] * plain["bbox"][3], DECIMALS))
+    if "score" in plain:
+        plain["score"] = round(float(plain["score"]), SCORE_DECIMALS)
+    return plain
+
+
+def _encoded(region: Bool[np.ndarray, "h w"]) -> Found:
+    code = coco_mask.encode(np.asfortranarray(region, dtype=np.uint8))
+    box, area = coco_mask.toBbox(code).tolist(), int(coco_mask.area(code))
+    size = [int(side) for side in code["size"]]
+    return {"segmentation": {"size": size, "counts": code["counts"].decode()}, "bbox": box, "area": area}
 
 
 def _save_overlay(task: Task, image: Image.Image, pred: Prediction, path: Path, colors: Colors) -> None:
@@ -66,8 +91,3 @@ def _save_overlay(task: Task, image: Image.Image, pred: Prediction, path: Path, 
     nothing = task.collate([None], (image.height, image.width))
     row = [tree_map(lambda part: part[0], of) for of in (nothing, pred)]
     save_png(task.draw(source, row[0], row[1], colors), path)
-
-
-def _shown(reader: Reader, image: Image.Image) -> tuple[int, int]:
-    """Return the part of the canvas that the image fills: as in training."""
-    return shown_size((image.height, image.width), reader.canvas, fit_of(reader))

@@ -178,7 +178,7 @@ def _data(exported: Exported) -> str:
     return (
         "## Training data\n\n"
         + _table(columns, rows)
-        + f"\n\nOther images of these sources were seen without labels. The labeled ones by name: `{LABELS}` of the run."
+        + f"\n\nOther images of these sources were seen without labels. The labeled ones: `{LABELS}` of the run."
     )
 
 

@@ -1,20 +1,29 @@
-"""Images in, files out: CSV rows of classes and boxes, masks and overlays as PNG files in the size of the image."""
+"""Images in, files out: CSV rows, COCO annotations, masks and overlays as PNG files, and no image predicted twice."""
 
-import csv
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 from rich.console import Console
-from rich.progress import track
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ssmtl.answers import BOX_COLUMNS, Row, answer_image
+from ssmtl.answers import write_answers
 from ssmtl.blocks import Key, legend
-from ssmtl.datasets.decode import SUFFIXES, decode_image
+from ssmtl.datasets.decode import MORE_SUFFIXES
+from ssmtl.datasets.wrapped import fit_of
 from ssmtl.errors import DataError
+from ssmtl.models.multitask import MultiTaskModel
 from ssmtl.palette import Colors
 from ssmtl.pictures import recipe_colors, save_png, to_tensor
+from ssmtl.predict_batches import BatchSize, Loaded, Unreadable, loaded_ahead, predicted
+from ssmtl.prediction_files import SKIPPED, write_files
+from ssmtl.prediction_log import Entry, PredictionLog
 from ssmtl.recipe import Recipe
 from ssmtl.runs import RunFolder
 from ssmtl.task import Classified, Croppable
@@ -24,45 +33,112 @@ Checkpoint = Literal["last", "best"] | None
 Weights = Literal["student", "teacher"] | None
 
 
-def predict_files(run: Path, paths: Sequence[Path], out: Path, checkpoint: Checkpoint, weights: Weights) -> int:
+def predict_files(
+    run: Path,
+    paths: Sequence[Path],
+    out: Path,
+    checkpoint: Checkpoint,
+    weights: Weights,
+    batch_size: int | None = None,
+) -> int:
     """Write what a run says of image files or folders of them; return the exit code.
 
-    - `predictions.csv`, a row per image: its file, the stem of its pictures ("output"), and per task the class with all
-      probabilities, the share of the area that is foreground or that each of several classes has, or how many objects
-      of each class have a score of at least 0.5;
+    - `predictions.csv`, a row per image: its file, the stem of its pictures ("output"), and the columns of each task;
     - `boxes.csv`, of tasks that find boxes: a row per box with its class, score and pixel edges in the source image,
       down to the smallest score that the task keeps;
-    - `masks/` with 0 and 255, or class indices where a task has several; `overlays/` in the colors of `legend.png`.
+    - `predictions.coco.json`, all objects and regions as annotations of COCO's format;
+    - `masks/` with 0 and 255, or class indices where a task has several; `overlays/` in the colors of `legend.png`;
+    - `skipped.csv`, the files that can't be read, and why; the exit code is 2 then, with all others written;
+    - `predictions.jsonl`, by which a prediction that was stopped goes on: images that are done are not done again.
 
-    An image that can't be read is reported and skipped; the exit code is 2 then, with all others written.
+    Images are turned upright as their EXIF data says, and all pixels are those of the upright image. `batch_size` None
+    takes as many at a time as fit. Raises DataError for a folder that holds another run's predictions.
     """
-    files = list(_images(paths))
+    entries = _entries(paths)
     folder = RunFolder(run)
     recipe = folder.recipe()
-    model, recipe, state = folder.model(checkpoint or recipe.select, weights or recipe.evaluate)
+    checkpoint, weights = checkpoint or recipe.select, weights or recipe.evaluate
+    model, recipe, state = folder.model(checkpoint, weights)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    size = BatchSize(batch_size, gpu=device.type == "cuda")
     console = Console(stderr=True)
     console.print(f"weights of step {state['step']} from {state['folder']}", highlight=False, soft_wrap=True)
-    rows, boxes = [], []
-    colors = recipe_colors(recipe)
-    failed = 0
-    for path, stem in track(list(zip(files, _stems(files), strict=True)), description="predicting", console=console):
-        try:
-            image = decode_image(path, alpha="over_black")
-        except DataError as error:
-            console.print(f"skipped: {error}", highlight=False, soft_wrap=True, markup=False)
-            failed += 1
-            continue
-        place = {"file": str(path), "output": stem}
-        answers = answer_image(model, recipe, image, out, stem, colors)
-        rows.append(place | answers.columns)
-        boxes += [place | box for box in answers.boxes]
-    if rows:
-        _write_csv(out / "predictions.csv", list(rows[0]), rows)
-        _write_legend(recipe, colors, out / "overlays" / "legend.png")
-        if any(task.annotation == "boxes" for task in recipe.tasks.values()):
-            _write_csv(out / "boxes.csv", ["file", "output", *BOX_COLUMNS], boxes)
-    console.print(f"{len(rows)} of {len(files)} images: {out}", highlight=False, soft_wrap=True)
-    return 2 if failed else 0
+    with PredictionLog(out, _origin(recipe, weights, state)) as log:
+        skipped = _predict_pending(model.to(device), recipe, entries, log, size, device, console)
+        write_files(log, entries, recipe.tasks, skipped)
+    if len(skipped) < len(entries):
+        _write_legend(recipe, recipe_colors(recipe), out / "overlays" / "legend.png")
+    if skipped:
+        console.print(f"{len(skipped)} skipped: {out / SKIPPED}", highlight=False, soft_wrap=True)
+    console.print(f"{len(entries) - len(skipped)} of {len(entries)} images: {out}", highlight=False, soft_wrap=True)
+    return 2 if skipped else 0
+
+
+def _origin(recipe: Recipe, weights: str, state: dict[str, Any]) -> dict[str, Any]:
+    """Return what decides about answers: the weights, the tasks, the model, and how images come to the canvas."""
+    reader = recipe.sources[0].reader
+    tasks = [task.model_dump() for task in recipe.tasks.values()]
+    parts = [tasks, recipe.model.model_dump(), reader.canvas, reader.channels, fit_of(reader), version("ssmtl")]
+    return {
+        "run": recipe.name,
+        "weights": weights,
+        "step": state["step"],
+        "weights_sha256": _digest(Path(state["folder"]) / f"{weights}.safetensors"),
+        "settings_sha256": hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
+    }
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _predict_pending(
+    model: MultiTaskModel,
+    recipe: Recipe,
+    entries: Sequence[Entry],
+    log: PredictionLog,
+    size: BatchSize,
+    device: torch.device,
+    console: Console,
+) -> dict[Path, str]:
+    """Predict what isn't done; return why files were skipped."""
+    pending = _pending(entries, log, size)
+    if len(pending) < len(entries):
+        console.print(f"{len(entries) - len(pending)} image(s) are done already", highlight=False)
+    colors, tasks = recipe_colors(recipe), recipe.tasks
+    skipped: dict[Path, str] = {}
+    columns = TextColumn("predicting"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("predicting", total=len(entries), completed=len(entries) - len(pending))
+        images = loaded_ahead(pending, recipe.sources[0].reader)
+        while batch := list(islice(images, size.now)):
+            for one in batch:
+                if isinstance(one, Unreadable):
+                    skipped[one.entry.path] = one.reason
+                    console.print(f"skipped: {one.reason}", highlight=False, soft_wrap=True, markup=False)
+            good = [one for one in batch if isinstance(one, Loaded)]
+            for one, outputs in predicted(model, good, tuple(tasks), size, device):
+                answers = write_answers(tasks, outputs, one.image, one.shown, log.folder, one.entry.stem, colors)
+                log.append(one.entry, (one.image.height, one.image.width), answers)
+            progress.advance(bar, len(batch))
+    return skipped
+
+
+def _pending(entries: Sequence[Entry], log: PredictionLog, size: BatchSize) -> list[Entry]:
+    """Return what isn't done, in whole batches where their size is fixed: a stop changes no digit of any answer then.
+
+    How many images a network gets at once shows in the last bits of what it says.
+    """
+    done = [log.has(entry) for entry in entries]
+    step = 1 if size.finds_itself else size.now
+    starts = (start for start in range(0, len(entries), step) if not all(done[start : start + step]))
+    return [entry for start in starts for entry in entries[start : start + step]]
+
+
+def _entries(paths: Sequence[Path]) -> list[Entry]:
+    files = list(dict.fromkeys(_images(paths)))
+    return [Entry(path, stem) for path, stem in zip(files, _stems(files), strict=True)]
 
 
 def _images(paths: Sequence[Path]) -> Iterator[Path]:
@@ -70,9 +146,9 @@ def _images(paths: Sequence[Path]) -> Iterator[Path]:
         raise DataError("no image was given; name image files, or folders that hold some.")
     for path in paths:
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in MORE_SUFFIXES and p.is_file())
             if not found:
-                raise DataError(f"the folder {path} holds no image ({', '.join(SUFFIXES)}).")
+                raise DataError(f"the folder {path} holds no image ({', '.join(MORE_SUFFIXES)}).")
             yield from found
         elif path.is_file():
             yield path
@@ -103,11 +179,3 @@ def _write_legend(recipe: Recipe, colors: Colors, path: Path) -> None:
     keys = [Key(name, colors[name]) for name in dict.fromkeys(names) if name in colors]
     if keys:
         save_png(to_tensor(legend(keys, LEGEND_WIDTH)), path)
-
-
-def _write_csv(path: Path, columns: list[str], rows: list[Row]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=columns)
-        writer.writeheader()
-        writer.writerows(rows)

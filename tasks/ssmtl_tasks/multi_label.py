@@ -40,8 +40,8 @@ class LabelsAnswer:
 class MultiLabel(Task):
     """Any of `classes` per image. Predictions are logits [n, k], targets `Labels` of shape [n, k] that hold 0 and 1.
 
-    The `head` makes the former. A class that the reader doesn't name is unknown, not absent: its weight is 0. The headline is the AUC, a mean over
-    classes, for the reasons that hold for `Classification`.
+    The `head` makes the former. A class that the reader doesn't name is unknown, not absent: its weight is 0. The
+    headline is the AUC, a mean over classes, for the reasons that hold for `Classification`.
     """
 
     headline = "auc"

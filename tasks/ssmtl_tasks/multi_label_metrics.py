@@ -8,7 +8,6 @@ from torch import Tensor
 from torchmetrics.classification import MultilabelAUROC, MultilabelF1Score
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 from torchmetrics.utilities.data import dim_zero_cat
-from torchmetrics.wrappers import ClasswiseWrapper
 
 from ssmtl_tasks.metrics import LabeledMetrics
 from ssmtl_tasks.targets import Labels
@@ -21,13 +20,7 @@ class MultiLabelMetrics(LabeledMetrics):
 
     def __init__(self, classes: tuple[str, ...]) -> None:
         options: dict[str, Any] = {"num_labels": len(classes), "ignore_index": UNKNOWN, "validate_args": False}
-        f1 = F1OfEachClass(average=None, **options)
-        super().__init__(
-            {
-                "ranking": Ranking(**options),
-                "f1": ClasswiseWrapper(f1, labels=list(classes), prefix="f1_"),
-            }
-        )
+        super().__init__({"ranking": Ranking(**options), "f1": F1OfEachClass(classes, **options)})
 
     def read(self, pred: Float[Tensor, "n k"], target: Labels) -> tuple[Tensor, ...]:
         labels, probability = target.labels.where(target.weight > 0, UNKNOWN), pred.double().sigmoid()
@@ -57,7 +50,11 @@ class Ranking(MultilabelAUROC):
 
 
 class F1OfEachClass(MultilabelF1Score):
-    """F1 of each class, also of one alone, of which torchmetrics returns a number instead of a vector."""
+    """F1 of each class by name, also of one alone, whose vector torchmetrics would turn into a number."""
 
-    def compute(self) -> Tensor:
-        return super().compute().reshape(-1)
+    def __init__(self, classes: tuple[str, ...], **options: Any) -> None:
+        super().__init__(average=None, **options)
+        self.names = tuple(f"f1_{name}" for name in classes)
+
+    def compute(self) -> dict[str, Tensor]:  # type: ignore[override]  # a collection takes several values of a metric
+        return dict(zip(self.names, super().compute().reshape(-1), strict=True))

@@ -1,7 +1,6 @@
 """`ssmtl predict` for boxes and for masks of several classes: places in the source image, counts, colors."""
 
 import csv
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +9,7 @@ from boxed import found_at
 from in_process import call
 from PIL import Image
 
-from ssmtl.answers import answer_image
-from ssmtl.datasets.voc import PascalVOC
+from ssmtl.answers import write_answers
 from ssmtl.palette import class_colors
 from ssmtl_tasks import Segmentation
 from ssmtl_tasks.detection import Detection
@@ -57,13 +55,11 @@ def recipe(*, data: Path | None = None, seed: int = 0) -> Recipe:
 
 @pytest.fixture
 def answer(tmp_path):
-    """Return what a model that knows the answer says of a gray image of 100 x 50 pixels, padded to 64 x 64."""
+    """Return what is written of a model that knows the answer, of 100 x 50 gray pixels, padded to 64 x 64."""
 
     def ask(*tasks, **outputs):
-        reader = PascalVOC(root=tmp_path, canvas=(64, 64), fit="pad")
-        recipe = SimpleNamespace(tasks={task.name: task for task in tasks}, sources=[SimpleNamespace(reader=reader)])
         image = Image.new("RGB", (100, 50), (90, 90, 90))
-        return answer_image(lambda *_: outputs, recipe, image, tmp_path, "one", COLORS)
+        return write_answers({task.name: task for task in tasks}, outputs, image, (32, 64), tmp_path, "one", COLORS)
 
     return ask
 
@@ -78,10 +74,11 @@ def test_boxes_come_back_to_the_pixels_of_a_padded_image(answer, tmp_path):
     canvas = [(16, 8, 32, 24), (16, 24, 32, 40), (10, 40, 20, 60)]
     found = found_at(canvas, [0, 1, 0], [0.9, 0.4, 0.8], size=(64, 64))
     said = answer(THINGS, things=found)
-    assert [tuple(box.values()) for box in said.boxes] == [
-        ("things", "car", "0.9000", "25.00", "12.50", "50.00", "37.50"),
-        ("things", "bus", "0.4000", "25.00", "37.50", "50.00", "50.00"),
+    assert said.objects == [
+        {"task": "things", "category": "car", "bbox": [25, 12.5, 25, 25], "area": 625, "score": 0.9},
+        {"task": "things", "category": "bus", "bbox": [25, 37.5, 25, 12.5], "area": 312.5, "score": 0.4},
     ]
+    assert said.pictures == ["overlays/one--things.png"]
     assert said.columns == {"things_car": "1", "things_bus": "0"}
     overlay = picture(tmp_path / "overlays/one--things.png")
     assert overlay.shape == (50, 100, 3)

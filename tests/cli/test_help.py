@@ -18,7 +18,7 @@ for words in {commands!r}:
 heavy = {{"torch", "lightning", "kornia", "timm", "matplotlib", "numpy"}} & set(sys.modules)
 assert not heavy, heavy
 """
-COMMANDS = ("run", "data", "eval", "predict", "report", "compare", "list")
+COMMANDS = ("run", "data", "eval", "predict", "export", "report", "compare", "list")
 
 
 def test_help_and_list_do_not_import_torch():
@@ -40,6 +40,7 @@ def test_the_first_page_names_every_command_and_a_way_in():
         ("run", ("RECIPE", "ssmtl list", "--resume", "Example: ssmtl run multimix_cxr --data DIR")),
         ("eval", ("RUN", "--checkpoint", "last, best", "--weights", "--data", "if it moved", "Example: ssmtl eval")),
         ("predict", ("RUN", "IMAGES", "--out", "predictions.csv", "Example: ssmtl predict")),
+        ("export", ("RUN", "--format", "onnx, torch", "--size", "--dynamic", "model card", "Example: ssmtl export")),
         ("report", ("RUN", "report.html")),
         ("compare", ("RUNS", "--baseline", "--json", "Example: ssmtl compare")),
     ],
