@@ -189,8 +189,10 @@ class LabelBudget(Component):
         n = len(tasks[0].annotated)
         noise = uniform(key("budget", self.seed, name), np.arange(n), 1)[:, 0]
         tier = np.zeros(n, np.int64) if tier is None else tier
-        classes = [np.where(one.annotated, one.index, -1) for one in tasks if one.index is not None]
-        _, cell = np.unique(np.stack([tier, *classes], axis=1), axis=0, return_inverse=True)
+        cell = np.zeros(n, np.int64)
+        for column in (tier, *(np.where(one.annotated, one.index, -1) for one in tasks if one.index is not None)):
+            values, index = np.unique(column, return_inverse=True)
+            _, cell = np.unique(cell * len(values) + index, return_inverse=True)
         by_cell = np.lexsort((noise, cell))
         sizes = np.bincount(cell)
         rank = np.empty(n)

@@ -151,17 +151,19 @@ class _Label(NamedTuple):
 
 def take_stock(recipe: Recipe, tables: Mapping[str, Table], coverage: Coverage, console: Console) -> LabelRecord:
     """Return the record of the labels that are visible; says how far it is when that takes long."""
-    found = [
-        _Label(task, source, int(row), recipe.tasks[task].reads)
+    rows = {
+        (task, source): np.flatnonzero(visible[coverage.rows(source)]).tolist()
         for task, visible in coverage.visible.items()
         for source in coverage.sources
-        for row in np.flatnonzero(visible[coverage.rows(source)])
+    }
+    hashed = sum(map(len, rows.values())) <= MOST_HASHED
+    found = [
+        _Label(*owner, row, recipe.tasks[owner[0]].reads) for owner, here in rows.items() for row in here if hashed
     ]
-    hashed = len(found) <= MOST_HASHED
-    digests = _digests([(tables[label.source], label) for label in found], console) if hashed else [""] * len(found)
-    labels: Shown = {task: {source: {} for source in coverage.sources} for task in coverage.visible}
-    for label, digest in zip(found, digests, strict=True):
-        labels[label.task][label.source][tables[label.source].name(label.row)] = digest
+    digests = iter(_digests([(tables[label.source], label) for label in found], console))
+    labels: Shown = {task: {} for task in coverage.visible}
+    for (task, source), here in rows.items():
+        labels[task][source] = {tables[source].name(row): next(digests, "") for row in here}
     return LabelRecord(
         budget=recipe.budget.model_dump(),
         counts={task: int(visible.sum()) for task, visible in coverage.visible.items()},
