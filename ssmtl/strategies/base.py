@@ -101,6 +101,13 @@ class Strategy(Component):
     """True: both views have to show the same place, so that targets need not move from one to the other."""
     unscaled: ClassVar[frozenset[str]] = frozenset({"supervised"})
     """Terms that the objective's lambda does not scale."""
+    batch_coupled: ClassVar[bool] = False
+    """True: rows of a batch meet each other, so that the terms depend on how rows are dealt and ordered."""
+
+    @classmethod
+    def examples(cls) -> "tuple[Strategy, ...]":
+        """Return values that stand for all that this class can be: the contract suite runs on each of them."""
+        return (cls(),)
 
     @abstractmethod
     def needs(self) -> frozenset[Need]:

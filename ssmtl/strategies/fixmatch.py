@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal, final
 from pydantic import Field
 
 from ssmtl.strategies.base import Need, Statistics, Step
+from ssmtl.strategies.ood_mask import OODMask
 from ssmtl.strategies.semi_supervised import SemiSupervised, tell
 from ssmtl.strategies.supervised import LABELED
 from ssmtl.task import Loss, PseudoLabels, Task
@@ -30,6 +31,10 @@ class WeakTeachesStrong(SemiSupervised, ABC):
     """Who predicts the weak view: the student as it trains, or its moving average in evaluation mode."""
     lu_on: Literal["unlabeled", "all"] = "unlabeled"
     """Rows of the consistency term: those without a label for the task, or all."""
+
+    @classmethod
+    def examples(cls) -> "tuple[WeakTeachesStrong, ...]":
+        return cls(), cls(threshold=0.7, pseudo_labels_from="teacher", lu_on="all", ood_mask=OODMask(0.5))
 
     @property
     def _weak(self) -> Need:

@@ -17,6 +17,10 @@ class MeanTeacher(TwoViews):
     teacher_bn: Literal["batch", "eval"] = "batch"
     """What the teacher normalizes by: the batch's statistics, as in MixMatch's program, or the running ones."""
 
+    @classmethod
+    def examples(cls) -> "tuple[MeanTeacher, ...]":
+        return cls(), cls(teacher_bn="eval", bn_update="all")
+
     @property
     def target_need(self) -> Need:
         return Need(model="teacher", view=FIRST, rows="unlabeled", grad=False, bn=self.teacher_bn)

@@ -1,7 +1,7 @@
 """MixMatch (Berthelot et al. 2019): guess labels, sharpen them, and mix everything with everything."""
 
 from abc import ABC
-from typing import Annotated, Literal, final
+from typing import Annotated, ClassVar, Literal, final
 
 import numpy as np
 import torch
@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from ssmtl.strategies.base import Look, Need, Step
+from ssmtl.strategies.ood_mask import OODMask
 from ssmtl.strategies.semi_supervised import SemiSupervised, tell
+from ssmtl.strategies.tsa import TSA
 from ssmtl.task import Loss, Mixable, Prediction, Task
 from ssmtl.views.geometry import WEAK, View
 
@@ -34,6 +36,7 @@ class Mixing(SemiSupervised, ABC):
     """
 
     requires = (Mixable,)
+    batch_coupled: ClassVar[bool] = True
 
     temperature: Positive = 0.5
     """T of sharpening: q_c is proportional to p_c^(1 / T) (Eq. 7)."""
@@ -46,6 +49,10 @@ class Mixing(SemiSupervised, ABC):
     bn_update: Literal["first", "all"] = "first"
     """`first`: the pool passes in 1 + K batches, each a blend of labeled and unlabeled rows, of which the first one
     moves running statistics, as in the authors' program. `all`: the pool passes at once, and all of it moves them."""
+
+    @classmethod
+    def examples(cls) -> "tuple[Mixing, ...]":
+        return cls(), cls(views=3, lambda_scope="per_batch", bn_update="all", ood_mask=OODMask(0.5), tsa=TSA())
 
     @property
     def _guesses(self) -> tuple[Need, ...]:

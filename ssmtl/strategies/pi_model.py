@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from typing import final
 
 from ssmtl.strategies.base import Need, Step
+from ssmtl.strategies.ood_mask import OODMask
 from ssmtl.strategies.semi_supervised import OwnPasses, tell
 from ssmtl.strategies.supervised import LABELED
 from ssmtl.task import Distributions, Loss, Task
@@ -21,6 +22,10 @@ class TwoViews(OwnPasses, ABC):
     """
 
     requires = (Distributions,)
+
+    @classmethod
+    def examples(cls) -> "tuple[TwoViews, ...]":
+        return cls(), cls(bn_update="all", ood_mask=OODMask(0.5))
 
     @property
     @abstractmethod

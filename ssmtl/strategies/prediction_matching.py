@@ -1,6 +1,6 @@
 """MultiMix's term for masks (Haque et al. 2021): predictions on unlabeled images resemble those on labeled ones."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ssmtl.strategies.base import Need, Step
 from ssmtl.strategies.supervised import LABELED, Annealed
@@ -18,12 +18,17 @@ class PredictionMatching(Annealed):
     """
 
     requires = (Matchable,)
+    batch_coupled: ClassVar[bool] = True
 
     form: Literal["bernoulli", "marginal", "reference", "none"] = "bernoulli"
     """`bernoulli`: pixel by pixel, row i with row i. `marginal`: the two mean maps. `reference`: 0, as in the published
     program, which takes a softmax over one channel. `none`: no such term, and no pass over the unlabeled rows."""
     detach_target: bool = True
     """Whether the gradient stops at the predictions on labeled images."""
+
+    @classmethod
+    def examples(cls) -> "tuple[PredictionMatching, ...]":
+        return cls(), cls(form="marginal", detach_target=False)
 
     def needs(self) -> frozenset[Need]:
         return frozenset({LABELED} if self.form == "none" else {LABELED, UNLABELED})

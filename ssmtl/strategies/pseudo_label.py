@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from ssmtl.strategies.base import Need, Step
+from ssmtl.strategies.ood_mask import OODMask
 from ssmtl.strategies.semi_supervised import OwnPasses, tell
 from ssmtl.strategies.supervised import LABELED
 from ssmtl.task import Loss, PseudoLabels, Task
@@ -27,6 +28,10 @@ class PseudoLabel(OwnPasses):
     threshold: Annotated[float, Field(ge=0, le=1)] = Field(default=0.95, kw_only=False)
     """Probability that a prediction must exceed to become a pseudo-label. The comparison is strict, as in MixMatch's
     program, whereas FixMatch also takes what is equal to its threshold."""
+
+    @classmethod
+    def examples(cls) -> "tuple[PseudoLabel, ...]":
+        return cls(), cls(threshold=0.7, bn_update="all", ood_mask=OODMask(0.5))
 
     @property
     def _unlabeled(self) -> Need:

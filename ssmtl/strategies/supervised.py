@@ -56,6 +56,10 @@ class Annealed(Strategy, ABC):
 class Supervised(Annealed):
     """The task's supervised loss on the weak view of the labeled rows, as the only term ("supervised")."""
 
+    @classmethod
+    def examples(cls) -> "tuple[Supervised, ...]":
+        return cls(), cls(tsa=TSA("exp"))
+
     def needs(self) -> frozenset[Need]:
         return frozenset({LABELED})
 

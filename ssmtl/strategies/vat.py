@@ -59,6 +59,10 @@ class VAT(OwnPasses):
     scale_with_size: bool = True
     """Whether lengths grow with the square root of an image's number of values, so that a pixel changes as much."""
 
+    @classmethod
+    def examples(cls) -> "tuple[VAT, ...]":
+        return cls(), cls(kl="adv_to_clean", bn_update="all", iterations=2)
+
     @property
     def _unlabeled(self) -> Need:
         return Need(view=WEAK, rows="unlabeled", bn=self.unlabeled_bn)

@@ -117,3 +117,22 @@ def test_every_registered_kind_resolves_to_its_name(group):
 
 def test_nearest_lists_all_when_nothing_is_close():
     assert nearest("zzz", ["a", "b"]) == "; known: a, b."
+
+
+class Polygon(Component):
+    """A component one of whose defaults depends on another field."""
+
+    sides: int = 3
+    diagonals: int = 0
+
+    def model_post_init(self, _context, /):
+        if "diagonals" not in self.model_fields_set:
+            object.__setattr__(self, "diagonals", self.sides * (self.sides - 3) // 2)
+
+
+def test_replace_works_out_again_what_was_never_given():
+    square = Polygon(sides=4)
+    assert square.diagonals == 2
+    assert square.replace(sides=6).diagonals == 9
+    assert square.replace(diagonals=1).replace(sides=6).diagonals == 1
+    assert Polygon.model_validate(square.model_dump()) == square
