@@ -32,7 +32,6 @@ from ssmtl_tasks.classification import Classification
 
 Rows = list[dict[str, Any]]
 Write = Callable[..., Manifest]
-
 CLASSES = {
     "label:sex": ("female", "male"),
     "label:view": ("front", "side"),
@@ -166,8 +165,7 @@ def test_a_row_without_a_group_is_its_own(write: Write) -> None:
 
 
 def test_groups_are_those_of_the_table_that_was_opened(write: Write) -> None:
-    reader = write()
-    opened = reader.open()
+    opened = write().open()
     write([{**row, "group": "other"} for row in reversed(ROWS)])
     with pytest.raises(DataError, match=r"own\.csv has changed since it was opened"):
         opened.patients()
