@@ -20,6 +20,8 @@ from ssmtl.task import Croppable, Prediction, Task
 DECIMALS = 2
 """Of coordinates and areas in pixels that are written."""
 SCORE_DECIMALS = 4
+MASKS, OVERLAYS = "masks", "overlays"
+"""Folders of pictures that are written."""
 
 Row: TypeAlias = dict[str, str]
 Found: TypeAlias = dict[str, Any]
@@ -56,11 +58,11 @@ def write_answers(
         answers.columns |= record.columns
         answers.objects += [_plain(name, found) for found in record.objects]
         for title, values in record.maps.items():
-            place = f"masks/{stem}--{name}{title and f'-{title}'}.png"
+            place = f"{MASKS}/{stem}--{name}{title and f'-{title}'}.png"
             save_map(values, out / place)
             answers.pictures.append(place)
         if isinstance(task, Croppable):
-            place = f"overlays/{stem}--{name}.png"
+            place = f"{OVERLAYS}/{stem}--{name}.png"
             _save_overlay(task, image, pred, out / place, colors)
             answers.pictures.append(place)
     return answers

@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ssmtl.answers import write_answers
+from ssmtl.answers import MASKS, OVERLAYS, write_answers
 from ssmtl.blocks import Key, legend
 from ssmtl.datasets.decode import MORE_SUFFIXES
 from ssmtl.datasets.wrapped import fit_of
@@ -54,7 +54,7 @@ def predict_files(
     Images are turned upright as their EXIF data says, and all pixels are those of the upright image. `batch_size` None
     takes as many at a time as fit. Raises DataError for a folder that holds another run's predictions.
     """
-    entries = _entries(paths)
+    entries = _entries(paths, out)
     folder = RunFolder(run)
     recipe = folder.recipe()
     checkpoint, weights = checkpoint or recipe.select, weights or recipe.evaluate
@@ -67,7 +67,7 @@ def predict_files(
         skipped = _predict_pending(model.to(device), recipe, entries, log, size, device, console)
         write_files(log, entries, recipe.tasks, skipped)
     if len(skipped) < len(entries):
-        _write_legend(recipe, recipe_colors(recipe), out / "overlays" / "legend.png")
+        _write_legend(recipe, recipe_colors(recipe), out / OVERLAYS / "legend.png")
     if skipped:
         console.print(f"{len(skipped)} skipped: {out / SKIPPED}", highlight=False, soft_wrap=True)
     console.print(f"{len(entries) - len(skipped)} of {len(entries)} images: {out}", highlight=False, soft_wrap=True)
@@ -136,17 +136,20 @@ def _pending(entries: Sequence[Entry], log: PredictionLog, size: BatchSize) -> l
     return [entry for start in starts for entry in entries[start : start + step]]
 
 
-def _entries(paths: Sequence[Path]) -> list[Entry]:
-    files = list(dict.fromkeys(_images(paths)))
+def _entries(paths: Sequence[Path], out: Path) -> list[Entry]:
+    files = list(dict.fromkeys(_images(paths, (out / MASKS, out / OVERLAYS))))
     return [Entry(path, stem) for path, stem in zip(files, _stems(files), strict=True)]
 
 
-def _images(paths: Sequence[Path]) -> Iterator[Path]:
+def _images(paths: Sequence[Path], written: Sequence[Path]) -> Iterator[Path]:
+    """Yield image files; of folders all but hidden ones, and those in folders that are `written`, perhaps before."""
     if not paths:
         raise DataError("no image was given; name image files, or folders that hold some.")
     for path in paths:
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in MORE_SUFFIXES and p.is_file())
+            ours = {folder.resolve() for folder in written}
+            seen = (p for p in path.rglob("*") if p.suffix.lower() in MORE_SUFFIXES and not p.name.startswith("."))
+            found = sorted(p for p in seen if p.is_file() and p.parent.resolve() not in ours)
             if not found:
                 raise DataError(f"the folder {path} holds no image ({', '.join(MORE_SUFFIXES)}).")
             yield from found

@@ -63,7 +63,8 @@ def _box_rows(log: PredictionLog, entries: Iterable[Entry], tasks: set[str]) -> 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
     fresh = path.with_name(f".{path.name}.new")
-    with fresh.open("w", newline="", encoding="utf-8") as stream:
+    # A file's name may be no text in UTF-8; its bytes are shown escaped, rather than losing all that was predicted.
+    with fresh.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         writer = csv.DictWriter(stream, fieldnames=columns, restval="")
         writer.writeheader()
         writer.writerows(rows)

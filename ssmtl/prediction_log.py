@@ -39,6 +39,7 @@ class PredictionLog:
         self.folder, self.path = folder, folder / "predictions.jsonl"
         self.origin = {"format": FORMAT, **origin}
         self._places: dict[str, int] = {}
+        self._owners: dict[str, str] = {}
         self.folder.mkdir(parents=True, exist_ok=True)
         end = self._index() if self.path.exists() else 0
         self._stream: BinaryIO = self.path.open("r+b" if end else "wb")
@@ -58,8 +59,11 @@ class PredictionLog:
         self._reader.close()
 
     def has(self, entry: Entry) -> bool:
-        """Tell whether an image's answer stands: the image didn't change, and its pictures are there."""
-        if str(entry.path) not in self._places:
+        """Tell whether an image's answer stands: the image didn't change, and its pictures are there.
+
+        Another image of that name, predicted into the folder since, has taken the place of its pictures.
+        """
+        if str(entry.path) not in self._places or self._owners[entry.stem] != str(entry.path):
             return False
         row = self.read(entry)
         try:
@@ -74,8 +78,11 @@ class PredictionLog:
 
     def append(self, entry: Entry, size: tuple[int, int], answers: Answers) -> None:
         """Write the answers to an image of (height, width), so that they are on their way to the disk."""
-        self._places[str(entry.path)] = self._stream.tell()
+        self._note(str(entry.path), entry.stem, self._stream.tell())
         self._write({"state": entry.state, "size": size, **vars(answers)})
+
+    def _note(self, path: str, stem: str, place: int) -> None:
+        self._places[path], self._owners[stem] = place, path
 
     def _write(self, value: Mapping[str, Any]) -> None:
         self._stream.write(json.dumps(value).encode() + b"\n")
@@ -92,7 +99,8 @@ class PredictionLog:
                 if row is None:
                     break
                 if end:
-                    self._places[row["state"][0]] = end
+                    path, stem = row["state"][:2]
+                    self._note(path, stem, end)
                 end += len(line)
         return end
 

@@ -27,6 +27,8 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF")
 """Formats that readers take, as Pillow names them."""
 MORE_FORMATS = (*FORMATS, "TIFF", "WEBP")
 """Formats that `ssmtl predict` takes."""
+_SEVERAL_SHOTS = "MPO"
+"""JPEG files of phones, whose first picture is what viewers show; `ssmtl predict` takes it, readers don't guess."""
 _BITS_PER_SAMPLE = 258  # the tag of a TIFF file
 _PNG_DEPTH = 24  # offset of the bit depth in a PNG file: Pillow decodes 16-bit color to 8 bits without a word
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
@@ -114,7 +116,8 @@ def load_image(path: Path, *, deep: bool = False, formats: tuple[str, ...] = FOR
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(path, formats=formats)
         with image:
-            _refuse_frames(path, image)
+            if image.format != _SEVERAL_SHOTS or formats == FORMATS:
+                _refuse_frames(path, image)
             if not deep:
                 _refuse_depth(path, image)
             image.load()

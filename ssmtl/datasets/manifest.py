@@ -36,7 +36,7 @@ class Manifest(FileReader):
     are fetched with `remote` only, once, into the user's cache. The table must have passed `ssmtl data check`.
     """
 
-    file: Annotated[str, Field(pattern=r"^[^/\\]+\.(csv|jsonl|parquet)$")] = "manifest.csv"
+    file: Annotated[str, Field(pattern=r"^[^/\\]+\.(?i:csv|jsonl|parquet)$")] = "manifest.csv"
     split: Split = "train"
     named: Named = ()
     sources: tuple[str, ...] = ()
@@ -70,6 +70,13 @@ class Manifest(FileReader):
         """
         place = Path(path).expanduser().absolute()
         return cls(place.parent, **{"file": place.name, "named": named_classes(place), **fields})
+
+    def folder(self) -> Path:
+        """Return the real path of `root`; raises DataError when it is missing. What lies in it, its rows say."""
+        root = self.root.expanduser().resolve()
+        if not root.is_dir():
+            raise DataError(f"{self.kind} found no folder {root}; set `root` to the folder that holds {self.file}.")
+        return root
 
     def classes(self, kind: str) -> tuple[str, ...]:
         return dict(self.named).get(kind, ())

@@ -10,6 +10,7 @@ import fsspec
 from ssmtl.errors import DataError
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_LONGEST_ENDING = 16
 _SECRET = re.compile(r"//[^/@]*@")
 
 
@@ -30,7 +31,8 @@ def fetch(uri: str) -> Path:
     for what can't be fetched.
     """
     folder = cache_folder()
-    copy = folder / f"{hashlib.sha256(uri.encode()).hexdigest()[:32]}{PurePosixPath(uri).suffix}"
+    ending = PurePosixPath(uri.partition("?")[0]).suffix[:_LONGEST_ENDING]
+    copy = folder / f"{hashlib.sha256(uri.encode()).hexdigest()[:32]}{ending}"
     if copy.exists():
         return copy
     partial = folder / f".{copy.name}.{os.getpid()}"

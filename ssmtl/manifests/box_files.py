@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from posixpath import normpath
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +34,8 @@ class BoxFiles:
 
     finder: Finder
     _files: dict[str, _Annotations | None] = field(default_factory=dict, repr=False)
+    _owners: dict[tuple[str, str], str] = field(default_factory=dict, repr=False)
+    """The first image that refers to an entry of a file, by file and name: another one of that name has none."""
 
     def read(self, text: str, column: Column, classes: tuple[str, ...]) -> Flaw | None:
         """Read the file that a cell names, unless it was before; returns what is wrong with it, once.
@@ -68,6 +71,10 @@ class BoxFiles:
         if name not in found.places:
             fix = "add its entry, or empty the cell: the image isn't labeled then."
             return (), Flaw(f"doesn't list the image {name}", fix, repairable=False)
+        other = self._owners.setdefault((text, name), image)
+        if normpath(other) != normpath(image):
+            what = f"has one entry for {name}, but {min(image, other)} and {max(image, other)} both refer to it"
+            return (), Flaw(what, "give them different names, or write their boxes into the table.", repairable=False)
         place = found.places[name]
         rows = found.listing.rows[found.order[found.starts[place] : found.starts[place + 1]]]
         boxes = tuple((found.classes[int(row[1])], (*row[3:].tolist(),)) for row in rows)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from ssmtl.datasets.box_columns import Numbers, four_numbers
@@ -56,11 +57,18 @@ def as_text(value: Any) -> str | None:
     """Return a field of JSON or Parquet as the cell of a CSV file holds it; None is an empty cell."""
     if value is None or isinstance(value, str):
         return value or None
-    if isinstance(value, float):
+    if isinstance(value, float | Decimal):
         if math.isnan(value):
             return None  # what pandas writes where a column of numbers has a gap
-        value = int(value) if value.is_integer() else value
-    return json.dumps(value, ensure_ascii=False)
+        value = int(value) if math.isfinite(value) and value == int(value) else float(value)
+    if isinstance(value, bool | int | float | list | dict):
+        return json.dumps(value, ensure_ascii=False, default=_unjson)
+    return _unjson(value)
+
+
+def _unjson(value: Any) -> str:
+    """Return what JSON has no word for: dates as ISO 8601 has them, and of bytes only how many there are."""
+    return f"{len(value):,} bytes" if isinstance(value, bytes) else str(value)
 
 
 def _box(place: int, entry: Any) -> InlineBox:

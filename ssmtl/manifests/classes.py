@@ -76,11 +76,11 @@ def _categories(path: Path) -> list[str]:
 
 
 def _check_names(place: Path, kind: str, names: Any) -> None:
-    texts = isinstance(names, list) and all(isinstance(name, str) and name for name in names)
-    if not texts or not names or len(set(names)) < len(names):
+    texts = isinstance(names, list) and all(isinstance(name, str) and name.strip() for name in names)
+    if not texts or not names or len({name.casefold() for name in names}) < len(names):
         raise DataError(
-            f"{place} has {str(names)[:60]} for the classes of '{kind}', but a list of different names was expected; "
-            "correct it."
+            f"{place} has {str(names)[:60]} for the classes of '{kind}', but a list of different names was expected, "
+            "where upper and lower case count as the same; correct it."
         )
     if kind.partition(":")[0] == "mask" and len(names) > IGNORE_INDEX:
         raise DataError(

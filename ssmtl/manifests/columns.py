@@ -22,6 +22,8 @@ ABOUT = (IMAGE, SPLIT, SOURCE, GROUP, SHA256, PHASH)
 FORMS: tuple[Form, ...] = get_args(Form)
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_WRITTEN = ("file", "output")
+"""Columns of predictions.csv that say which image a row is about."""
 _ALIASES = {
     "class": "label",
     "classes": "labels",
@@ -83,6 +85,12 @@ def parse_header(header: Sequence[str], file: str) -> tuple[tuple[Column, ...], 
         else:
             problems.append(_unknown(file, text))
     problems += _claimed_twice(file, columns)
+    for column in columns:
+        if column.name.casefold() in _WRITTEN:
+            what = (
+                f"the column '{column.header}' names the task '{column.name}', a word that predictions.csv needs itself"
+            )
+            problems.append(_problem(file, what, f"rename it, such as to '{column.header}2'"))
     if IMAGE not in (column.header for column in columns):
         problems.append(_problem(file, *_no_image(header)))
     return tuple(columns), problems

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from jaxtyping import Int8, Int64
 
 from ssmtl.errors import DataError
@@ -169,7 +170,8 @@ def _require_agreement(manifest: ManifestFile, groups: Int64[np.ndarray, " n"], 
 
 def _write(manifest: ManifestFile, prints: Fingerprints, split: Int8[np.ndarray, " n"], out: Path) -> None:
     """Write the table with its three columns, the classes file and the stamp."""
-    table = manifest.table
+    # Parquet keeps the types that its columns have for other programs; to check them they were read as text.
+    table = manifest.table if manifest.path.suffix.lower() != ".parquet" else pq.ParquetFile(manifest.path).read()
     columns = {
         SPLIT: pa.array([SPLITS[place] for place in split.tolist()], pa.string()),
         SHA256: _hexadecimal(prints.sha256),

@@ -4,6 +4,7 @@ A manifest holds JSON, `[{"class": "car", "box": [left, top, right, bottom]}]`, 
 numbers may be corners or a corner and a size; which of the two is known only from all boxes of a column.
 """
 
+import ast
 import json
 import math
 import re
@@ -17,7 +18,6 @@ Order: TypeAlias = Literal["corners", "size"]
 _CLASS_KEYS = ("class", "category", "category_name", "label", "name", "class_name", "category_id", "class_id")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
-_PYTHON = str.maketrans({"(": "[", ")": "]", "'": '"'})
 _MIDDLE = 1.0
 
 
@@ -75,12 +75,19 @@ def dump(boxes: list[tuple[str, Numbers]]) -> str:
 
 
 def _json(text: str) -> Any:
-    for candidate in (text, text.translate(_PYTHON).replace(",]", "]").replace(", ]", "]")):
+    for read in (json.loads, ast.literal_eval):
         try:
-            return json.loads(candidate)
-        except (ValueError, RecursionError):
+            return _lists(read(text))
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
     return None
+
+
+def _lists(found: Any) -> Any:
+    """Return tuples as lists, at any depth."""
+    if isinstance(found, dict):
+        return {name: _lists(part) for name, part in found.items()}
+    return [_lists(part) for part in found] if isinstance(found, list | tuple) else found
 
 
 def _of_lists(found: Any) -> Notation | None:

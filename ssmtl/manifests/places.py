@@ -2,6 +2,7 @@
 
 import errno
 import os
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -77,29 +78,34 @@ class Finder:
         return Place(None, f"can't be reached ({reason})", "correct the path, or its permissions.")
 
     def _almost(self, text: str) -> str | None:
-        """Return the one file that a cell means but for blanks around it, backslashes, or the case of its letters."""
+        """Return the one file that a cell means but for blanks around it, backslashes, case, or its accents' code."""
         given = Path(text.strip().replace("\\", "/"))
         if given.is_absolute() or ".." in given.parts:
             return None
         at = Path()
         for part in given.parts:
-            alike = self._names(self.root / at).get(part.casefold(), ())
+            alike = self._names(self.root / at).get(_plain(part), ())
             if part not in alike and len(alike) != 1:
                 return None
             at /= part if part in alike else alike[0]
         return at.as_posix() if at.as_posix() != text and (self.root / at).is_file() else None
 
     def _names(self, folder: Path) -> dict[str, tuple[str, ...]]:
-        """Return {name in small letters: names} of what is in a folder."""
+        """Return {plain name: names} of what is in a folder."""
         if folder not in self._listed:
             found: dict[str, tuple[str, ...]] = {}
             try:
                 for name in os.listdir(folder):
-                    found[name.casefold()] = (*found.get(name.casefold(), ()), name)
+                    found[_plain(name)] = (*found.get(_plain(name), ()), name)
             except OSError:
                 found = {}
             self._listed[folder] = found
         return self._listed[folder]
+
+
+def _plain(name: str) -> str:
+    """Return a name in small letters, its accents coded one way: macOS writes them as characters of their own."""
+    return unicodedata.normalize("NFC", name.casefold())
 
 
 def _outside(given: Path, real: Path) -> Place:

@@ -15,7 +15,7 @@ from ssmtl.manifests.box_cells import Evidence
 from ssmtl.manifests.box_files import BoxFiles
 from ssmtl.manifests.cells import is_coco, parse_labels
 from ssmtl.manifests.classes import read_classes
-from ssmtl.manifests.columns import Column, column_of, parse_header
+from ssmtl.manifests.columns import GROUP, SOURCE, Column, column_of, parse_header
 from ssmtl.manifests.fingerprints import Fingerprints
 from ssmtl.manifests.ledger import WHOLE, Ledger
 from ssmtl.manifests.notations import Notation, Order
@@ -24,14 +24,14 @@ from ssmtl.manifests.places import Finder
 from ssmtl.manifests.problems import Repair
 from ssmtl.manifests.row_files import Note, RowLooker, RowSeen, RowTexts
 from ssmtl.manifests.sheet import Sheet
-from ssmtl.manifests.spelling import fold, respelled
+from ssmtl.manifests.spelling import NO_VALUES, fold, respelled
 from ssmtl.manifests.split import SPLITS
 from ssmtl.manifests.tallies import UNUSED, Tallies
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the rows done and those there are."""
 
-CLASS, SPLIT, HEADER = "class name", "split word", "header"
+CLASS, SPLIT, HEADER, VALUE = "class name", "split word", "header", "value"
 
 _THREADS = 2
 _AHEAD = 64
@@ -48,6 +48,8 @@ class Masks:
     ignoring: int = 0
     teaching: int = 0
     """Files with the value 255, and with any class but that of value 0."""
+    bare: int = 0
+    """Files with no values but 0 and 255."""
 
 
 @dataclass
@@ -164,6 +166,8 @@ class RowCheck:
         self.sha256 += bytes.fromhex(seen.sha256) or bytes(_BYTES)
         self.phash += bytes.fromhex(seen.phash) or bytes(_BYTES)
         self._same_file(seen, self.cell(cells, "sha256"), self.cell(cells, "image"))
+        for header in (GROUP, SOURCE):
+            self._plain(seen.row, header, self.cell(cells, header))
         carried = []
         for column in self.columns:
             text = self.cell(cells, column.header)
@@ -201,6 +205,7 @@ class RowCheck:
             return
         masks.files += 1
         masks.ignoring += values[-1] == 255
+        masks.bare += values == (0, 255)
         masks.teaching += any(0 < value < len(known) for value in values)
         masks.palettes.add(seen.row, seen.colors[place])
         self.tallies.show(column.header, split, {known[value]: 1 for value in values if value < len(known)})
@@ -208,6 +213,11 @@ class RowCheck:
     def _names(self, column: Column, text: str, row: int, found: Counter[str]) -> None:
         """Hold class names against the classes file; without one they are compared with each other at the end."""
         known, place = self.given.get(column.kind), self.places[column.header]
+        if known is None and text in NO_VALUES:
+            what = f"has '{text}' in '{column.header}', which would be a class, but usually says that nobody looked"
+            fix = "empty the cell; or name it in a classes file, with all others, if it is a class."
+            self.ledger.add(row, what, fix, repair=Repair(CLASS, row, place, ""))
+            return
         self.names[place].update(found)
         if known is None:
             return
@@ -236,6 +246,16 @@ class RowCheck:
         fix = f"write '{meant}'." if meant else f"correct it{nearest(text, SPLITS)}"
         self.ledger.add(row, what, fix, repair=Repair(SPLIT, row, self.places["split"], meant) if meant else None)
         return SPLITS.index(meant) if meant else -1
+
+    def _plain(self, row: int, header: str, text: str | None) -> None:
+        """Refuse what would tear rows of one group apart unseen, or join those that have none."""
+        meant = "" if text is None or text in NO_VALUES else " ".join(text.split())
+        if text is not None and text != meant:
+            what = f"has the {header} '{text}', " + (
+                "with blanks too many" if meant else "which only says that none is known"
+            )
+            fix = f"write '{meant}'." if meant else "empty the cell."
+            self.ledger.add(row, what, fix, repair=Repair(VALUE, row, self.places[header], meant))
 
     def _same_file(self, seen: RowSeen, before: str | None, image: str | None) -> None:
         if before and seen.sha256 and before.lower() != seen.sha256:

@@ -8,6 +8,9 @@ from ssmtl.manifests.cells import is_coco, parse_boxes, parse_labels
 from ssmtl.manifests.columns import Column
 from ssmtl.manifests.notations import dump
 
+NO_VALUES = frozenset(("nan", "NaN", "NA", "N/A", "n/a", "null", "NULL", "None", "<NA>", "#N/A", "NaT"))
+"""What programs write into a cell that has no value; in a manifest it would be one."""
+
 
 def names_in(column: Column, text: str | None) -> tuple[str, ...]:
     """Return the class names that a cell holds itself, none where it can't be read."""

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array, hstack
 from ssmtl.datasets.coco_json import read_coco
 from ssmtl.datasets.decode import load_image
 from ssmtl.datasets.index_maps import numbers_in
-from ssmtl.datasets.remote import is_uri
+from ssmtl.datasets.remote import fetch, is_uri
 from ssmtl.manifests.cells import is_coco, parse_boxes, parse_labels
 from ssmtl.manifests.columns import SOURCE, Column, annotations
 from ssmtl.manifests.opened import ManifestFile
@@ -99,7 +99,7 @@ def _in_mask(manifest: ManifestFile, cell: str, classes: Sequence[str]) -> Itera
 
 
 def _in_coco(manifest: ManifestFile, cell: str, classes: tuple[str, ...]) -> dict[str, set[str]]:
-    listing = read_coco(manifest.root / cell, classes, drop_empty=True)
+    listing = read_coco(fetch(cell) if is_uri(cell) else manifest.root / cell, classes, drop_empty=True)
     found: dict[str, set[str]] = {name: set() for name in listing.images}
     for owner, label in listing.rows[:, :2].astype(np.int64).tolist():
         found[listing.images[owner]].add(classes[label])

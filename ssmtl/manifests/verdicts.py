@@ -119,6 +119,13 @@ def _masks(rows: RowCheck, column: Column) -> None:
         two = len(known) == 2
         fix = f"save them with 1 for {known[1]}, where 255 stands." if two else "save class numbers instead of 255."
         rows.ledger.add(WHOLE, what, fix, repair=Repair(MASK, WHOLE, place) if two else None)
+    elif masks.bare and masks.teaching:
+        what = (
+            f"has {masks.bare} masks in '{column.header}' that show only 0 and 255, which means ignored, among others "
+            "with classes"
+        )
+        fix = "look at some: where 255 was meant for a class, save them with its number."
+        rows.ledger.add(WHOLE, what, fix, warning=True)
     for swap in masks.palettes.swaps():
         what = (
             f"is a mask whose palette has the color {swap.color} at value {swap.value}, but {swap.others} others of "
@@ -143,7 +150,7 @@ def _spellings(rows: RowCheck, column: Column) -> None:
                 if usual[name] not in rows.names[place]:
                     what = f"has the class '{name}' in '{column.header}', with blanks around it"
                 repair = Repair(CLASS, row, place, respelled(column, cells[place] or "", usual))
-                rows.ledger.add(row, what, f"write '{usual[name]}', or name both in a classes file.", repair=repair)
+                rows.ledger.add(row, what, f"write '{usual[name]}'.", repair=repair)
 
 
 def _rare_classes(rows: RowCheck, column: Column) -> None:

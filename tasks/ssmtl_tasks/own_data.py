@@ -23,8 +23,10 @@ from ssmtl_tasks.multi_label import MultiLabel
 from ssmtl_tasks.segmentation import Segmentation
 
 Method = Literal["semi-supervised", "supervised"]
-SMALL = 96
-"""Side in pixels below which images get a network that is small, and finer."""
+FEWEST_CLASSES = {"label": 2}
+"""Classes that a column needs to be learned, where it isn't one."""
+SMALL = 200
+"""Side in pixels below which heads are narrow, and boxes are looked for at a finer stride."""
 STRIDE: Literal[16] = 16
 """Of the encoder's coarsest features, which masks and boxes share."""
 
@@ -71,6 +73,13 @@ def own_data(manifest: Path | None, side: int) -> OwnData:
     }
     table = readers["train"].open()
     kinds = tuple((kind, names) for kind, names in readers["train"].named if table.annotated(kind).any())
+    for kind, names in kinds:
+        fewest = FEWEST_CLASSES.get(kind.partition(":")[0], 1)
+        if len(names) < fewest:
+            raise RecipeError(
+                f"the column '{kind}' of {manifest} has {len(names)} class(es) ({', '.join(names)}), but at least "
+                f"{fewest} can be learned; label images of others, name them in the classes file, or take it out."
+            )
     if not kinds:
         raise RecipeError(
             f"{manifest} has no training image with an annotation; fill cells of the columns label, labels, mask or "
@@ -101,7 +110,7 @@ def task_for(kind: str, classes: tuple[str, ...], side: int) -> Task:
     head = RetinaNetHead(
         channels=width,
         finest_stride=4 if small else 8,
-        levels=3 if small else 4,
+        levels=4,
         anchor_scale=2.5 if small else 3.0,
         norm="groupnorm",
     )

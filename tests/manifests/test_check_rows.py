@@ -57,6 +57,7 @@ def test_a_good_manifest_has_no_problem_and_gets_its_stamp(tmp_path, write):
         ("image label:age mask:age", "both claim the task 'age'"),
         ("image label label", "the column 'label' is there twice"),
         ("image lable", "is nearly 'label'"),
+        ("image label:file", "a word that predictions.csv needs itself"),
     ],
 )
 def test_a_header_that_means_nothing_or_two_things(tmp_path, header, says):
@@ -111,7 +112,7 @@ def test_without_a_classes_file_the_usual_spelling_wins(write):
 
 
 def test_two_classes_of_one_spelling_are_never_joined(write):
-    path = write("label", [["CAR"]], {"label": ["car", "Car"]})
+    path = write("label", [["CAR LEFT"]], {"label": ["car left", "car  left"]})
     assert only(path)[4] is None
 
 

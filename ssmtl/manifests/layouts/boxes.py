@@ -1,6 +1,6 @@
 """Boxes as annotation tools write them: COCO, YOLO and Pascal VOC files, turned into cells of a manifest."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -29,19 +29,23 @@ def read_coco_files(inventory: Inventory) -> Reading:
             document = read_json(inventory.root / path, without=("segmentation", "keypoints", "caption"))
             if not isinstance(document, dict) or not all(isinstance(document.get(p), list) for p in _COCO_PARTS):
                 continue
-            finding, missing = _of_coco(inventory, path, document)
+            finding, missing, twice = _of_coco(inventory, path, document)
         except (DataError, KeyError, TypeError, ValueError) as error:
             left_out.append(LeftOut(path, f"looks like COCO, but is damaged ({error})"))
             continue
         read.add(path)
         if missing:
             left_out.append(LeftOut(f"{len(missing):,} image(s) of {path}: {some(missing)}", "not in the folder"))
+        if twice:
+            why = f"several entries of {path} could mean each; a folder of other images may be missing"
+            left_out.append(LeftOut(f"the boxes of {len(twice):,} image(s): {some(twice)}", why))
         if finding.cells:
             findings.append(finding)
     return Reading(tuple(findings), tuple(left_out), frozenset(read))
 
 
-def _of_coco(inventory: Inventory, path: str, document: dict[str, Any]) -> tuple[Finding, list[str]]:
+def _of_coco(inventory: Inventory, path: str, document: dict[str, Any]) -> tuple[Finding, list[str], list[str]]:
+    """Return what a file says, its images that aren't there, and images that several of its entries could mean."""
     names = {entry["id"]: str(entry["name"]) for entry in document["categories"]}
     boxes: dict[Any, list[tuple[str, Numbers]]] = defaultdict(list)
     for entry in document["annotations"]:
@@ -51,11 +55,14 @@ def _of_coco(inventory: Inventory, path: str, document: dict[str, Any]) -> tuple
     images = {entry["id"]: str(entry["file_name"]) for entry in document["images"]}
     found = {key: inventory.named(name, base) for key, name in images.items()}
     missing = [images[key] for key, image in found.items() if image is None]
-    by_path = not missing and all("/" not in name for name in images.values())
+    entries = Counter(image for image in found.values() if image)
+    twice = sorted(image for image, count in entries.items() if count > 1)
+    found = {key: None if image in twice else image for key, image in found.items()}
+    by_path = not missing and not twice and all("/" not in name for name in images.values())
     cells = {image: path if by_path else dump(boxes[key]) for key, image in found.items() if image is not None}
     count = sum(len(boxes[key]) for key, image in found.items() if image is not None)
     what = f"{count:,} boxes of {len(cells):,} image(s) in the COCO file {path}"
-    return Finding(what, "boxes", cells, tuple(dict.fromkeys(names.values())), "coco"), missing
+    return Finding(what, "boxes", cells, tuple(dict.fromkeys(names.values())), "coco"), missing, twice
 
 
 def read_yolo_files(inventory: Inventory) -> Reading:

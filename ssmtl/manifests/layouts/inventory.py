@@ -108,7 +108,9 @@ class Inventory:
         pictures, others, left_out, strange = [], [], [], Counter[str]()
         for path in _walk(root):
             name = path.relative_to(root).as_posix()
-            if path.is_symlink() and not (path.resolve().is_relative_to(root) and path.is_file()):
+            if not _is_text(name):
+                left_out.append(LeftOut(ascii(name), "its name is no UTF-8 text, as a table is; rename it"))
+            elif path.is_symlink() and not (path.resolve().is_relative_to(root) and path.is_file()):
                 left_out.append(LeftOut(name, "a link that leads out of the folder, or to no file; copy the file in"))
             elif path.suffix.lower() in SUFFIXES:
                 pictures.append(name)
@@ -157,6 +159,11 @@ class Inventory:
     def with_suffix(self, *suffixes: str) -> list[str]:
         """Return the other files with some endings."""
         return [name for name in self.others if name.lower().endswith(suffixes)]
+
+
+def _is_text(name: str) -> bool:
+    """Tell whether a name can be written as UTF-8; Python stands in for other bytes with half characters."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _walk(root: Path) -> Iterator[Path]:
