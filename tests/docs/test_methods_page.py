@@ -21,7 +21,7 @@ from ssmtl.strategies.ood_mask import OODMask
 from ssmtl.strategies.realmix import RealMix
 from ssmtl.strategies.tsa import TSA
 from ssmtl.teacher import Teacher
-from ssmtl_tasks import Classification, Detection, Segmentation
+from ssmtl_tasks import Classification, Detection, MultiLabel, Segmentation
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "methods.md").read_text()
 OWN_WORDS = {"TSA(steps=)": None}
@@ -76,12 +76,14 @@ def test_tasks_have_the_abilities_that_the_page_names():
         "Classification": Classification("a", classes=("cat", "dog")),
         "Segmentation": Segmentation("b", classes=("lung",)),
         "Detection": Detection("c", classes=("car",)),
+        "MultiLabel": MultiLabel("d", classes=("cat", "dog")),
     }
     found = {name: {a.__name__ for a in everything if isinstance(task, a)} for name, task in having.items()}
     assert found == {
         "Classification": {"PseudoLabels", "Distributions", "Mixable", "Confident"},
         "Segmentation": {"PseudoLabels", "Distributions", "Confident"},
         "Detection": {"PseudoLabels"},
+        "MultiLabel": {"PseudoLabels", "Distributions", "Confident"},
     }
 
 

@@ -66,7 +66,7 @@ def test_it_is_short():
 def test_it_keeps_the_contract(package):
     results = check_strategy(package.module.UniMatch())
     skipped = {result.check for result in results if result.outcome == "not applicable"}
-    assert skipped == {"check_examples_are_true", "check_order_is_nothing"}
+    assert skipped == {"check_examples_are_true", "check_order_is_nothing", "check_rows_teach_alone"}
     assert len(results) > 30
 
 
