@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssmtl.checks.bench import OBLONG, ROWS, alike, prediction, shaken, take
+from ssmtl.checks.bench import OBLONG, ROWS, alike, close, copied, prediction, shaken, take
 from ssmtl.checks.suite import check, lacks, require
-from ssmtl.task import Classified, Croppable, Record, Task
+from ssmtl.task import Classified, Croppable, Exportable, Output, Record, Task
 
 SOURCES = ((24, 40), (96, 64), (32, 48), (17, 23), (64, 64))
 """(Height, width) of source images: smaller, larger, odd, and of another shape than the canvas."""
@@ -118,16 +118,53 @@ def check_crop_of_everything_changes_nothing(task: Task) -> None:
     require(len(part) == ROWS, "a cropped prediction decodes to another number of answers.")
 
 
+@check(unless=lacks(Croppable))
+def check_crop_shows_the_top_left(task: Task) -> None:
+    """Maps of a prediction that is cut to a part show what those of the whole show there, in nearly all places."""
+    assert isinstance(task, Croppable)
+    pred, _ = prediction(task, size=OBLONG)
+    height, width = 16, 24
+    whole = task.decode(pred, [OBLONG] * ROWS)
+    part = task.decode(task.crop(pred, (height, width)), [(height, width)] * ROWS)
+    for full, shown in zip(map(task.record, whole), map(task.record, part), strict=True):
+        for name, values in full.maps.items():
+            same = float((values[:height, :width] == shown.maps[name]).mean())
+            require(
+                same > 0.9,
+                f"of a prediction cut to {(height, width)}, only {same:.0%} of the map '{name}' is what the whole has "
+                "at the top left; cut there, and don't turn or mirror what is decoded.",
+            )
+
+
+@check(unless=lacks(Exportable))
+def check_exported_outputs_are_of_their_row(task: Task) -> None:
+    """What is exported are finite tensors with a row per image and a meaning, the same alone and among others."""
+    assert isinstance(task, Exportable)
+    pred, _ = prediction(task)
+    found, alone = task.exported(pred), task.exported(take(pred, slice(1, 2)))
+    require(found and found.keys() == alone.keys(), "exported returns no output, or others for other rows.")
+    for name, one in found.items():
+        good = isinstance(one, Output) and isinstance(one.values, Tensor) and len(one.values) == ROWS
+        require(good, f"exported's '{name}' is no Output with a row per image; return Output(tensor, meaning).")
+        require(one.meaning.strip(), f"nothing says what exported's '{name}' means; write a sentence.")
+        require(one.values.isfinite().all(), f"exported's '{name}' has values that aren't finite.")
+        require(
+            close(one.values[1:2], alone[name].values, 1e-3),
+            f"exported's '{name}' says something else of a row when others are beside it; reduce within rows only.",
+        )
+
+
 @check()
 def check_pictures_leave_the_image_alone(task: Task) -> None:
     """Pictures are uint8 [3, h, w], of the image's size unless they compare two things, and drawn on a copy."""
     found = shaken(task, size=OBLONG)
     pred, target = (take(part, 0) for part in (found.predict(), found.target))
     nothing = take(task.collate([None], OBLONG), 0)
-    image = found.images[0].clone()
+    image, before = found.images[0].clone(), copied((pred, target))
     for reference, said in ((target, None), (nothing, pred), (nothing, None), (target, pred)):
         picture = task.draw(image, reference, said)
         require(torch.equal(image, found.images[0]), "draw writes into the image; draw on a copy.")
+        require(alike((pred, target), before), "draw writes into the prediction or the target; draw from copies.")
         require(
             isinstance(picture, Tensor) and picture.dtype == torch.uint8 and picture.ndim == 3 and len(picture) == 3,
             f"draw returns {getattr(picture, 'dtype', type(picture).__name__)} {list(getattr(picture, 'shape', ()))}; "

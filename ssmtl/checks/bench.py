@@ -174,6 +174,10 @@ def check_parts(loss: Loss, rows: int, what: str) -> None:
         require(part.isfinite().all(), f"{what} has a {name} that isn't finite: {part.tolist()}; guard its divisions.")
     require(not loss.count.requires_grad, f"{what} has a count with a gradient; detach it.")
     require((loss.count >= 0).all(), f"{what} has a count below 0: {loss.count.tolist()}; count what takes part.")
+    require(
+        loss.floor > 0 or (loss.total[loss.count == 0] == 0).all(),
+        f"{what} has rows that cost something and count nothing; count what takes part, or set `floor`.",
+    )
 
 
 def is_map(tree: Tree, size: tuple[int, int]) -> bool:

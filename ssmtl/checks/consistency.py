@@ -37,6 +37,8 @@ PARTS: dict[str, Matrix] = {
     "RandomResizedCrop": _ZOOM,
 }
 """A map for each of those that lose a part of it, by whole pixels."""
+BENT: dict[str, Matrix] = {"Perspective": ((1, 0, 0), (0, 1, 0), (1 / SIDE, 0, 1))}
+"""A map that only its third coordinate tells from the identity."""
 
 
 def geometry(matrix: Matrix, rows: int) -> Geometry:
@@ -59,7 +61,8 @@ def _reversible_maps(task: Task) -> dict[str, Tensor]:
 
 
 def _never_moves(task: Task) -> str:
-    return "" if _moves(task.equivariant_to, WHOLE, PARTS) else "it declares no geometric transform in equivariant_to"
+    moves = _moves(task.equivariant_to, WHOLE, PARTS, BENT)
+    return "" if moves else "it declares no geometric transform in equivariant_to"
 
 
 def _never_whole(task: Task) -> str:
@@ -69,6 +72,18 @@ def _never_whole(task: Task) -> str:
 
 def _no_flip(task: Task) -> str:
     return "" if _moves(task.equivariant_to, WHOLE) else "it is equivariant to no flip or turn"
+
+
+def _pairs(task: Task) -> list[tuple[Tensor, Tensor]]:
+    """Return maps whose order matters, of which the first loses nothing."""
+    whole = _moves(task.equivariant_to, WHOLE)
+    shifts = {name: PARTS[name] for name in ("TranslateX", "TranslateY")}
+    others = (*whole.values(), *_moves(task.equivariant_to, shifts).values())
+    return [(one, two) for one in whole.values() for two in others if not torch.equal(one @ two, two @ one)]
+
+
+def _no_pair(task: Task) -> str:
+    return "" if _pairs(task) else "it is equivariant to no two maps whose order matters, one of them a flip or turn"
 
 
 def _never_stays(task: Task) -> str:
@@ -87,7 +102,7 @@ def check_identity_moves_nothing(task: Task) -> None:
 def check_equivariant_targets_move(task: Task) -> None:
     """What equivariant_to names does move targets."""
     target = bench(task).target
-    for name, matrix in _moves(task.equivariant_to, WHOLE, PARTS).items():
+    for name, matrix in _moves(task.equivariant_to, WHOLE, PARTS, BENT).items():
         moved = task.warp(target, Geometry(matrix.expand(rows_of(target), -1, -1), SIZE))
         require(
             not alike(target, moved),
@@ -109,6 +124,21 @@ def check_moved_targets_come_back(task: Task) -> None:
             same,
             f"moved by {name} and back, a target is another one; move it by geometry.matrix, in pixel centers (the "
             "top left pixel is at (0, 0)), and give what left the canvas weight 0.",
+        )
+
+
+@check(unless=_no_pair)
+def check_two_moves_are_one(task: Task) -> None:
+    """Moved by one map and then another, a target is where their product takes it: not so by inverse matrices."""
+    target = bench(task).target
+    for first, second in _pairs(task):
+        one, two, both = (
+            Geometry(matrix.expand(rows_of(target), -1, -1), SIZE) for matrix in (first, second, second @ first)
+        )
+        require(
+            alike(task.warp(task.warp(target, one), two), task.warp(target, both), tolerance=EXACT),
+            "moved by two maps, one after the other, a target isn't where their product takes it; geometry.matrix maps "
+            "places of the source to places of the view, so what looks up each pixel of the view needs its inverse.",
         )
 
 
@@ -169,6 +199,14 @@ def check_soft_targets_move_like_targets(task: Task) -> None:
         maps = matrix.expand(rows, -1, -1)
         back = task.warp_soft(task.warp_soft(soft, Geometry(maps, SIZE)), Geometry(inverse(maps), SIZE))
         require(alike(soft, back, tolerance=EXACT), f"soft targets don't come back after {name} and its inverse.")
+    for first, second in _pairs(task):
+        one, two, both = (Geometry(matrix.expand(rows, -1, -1), SIZE) for matrix in (first, second, second @ first))
+        twice, once = task.warp_soft(task.warp_soft(soft, one), two), task.warp_soft(soft, both)
+        require(
+            alike(twice, once, tolerance=EXACT),
+            "warp_soft by two maps, one after the other, isn't warp_soft by their product; geometry.matrix maps places "
+            "of the source to places of the view.",
+        )
 
 
 def _same_where_kept(before: Target, after: Target) -> bool:

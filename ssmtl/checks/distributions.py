@@ -24,6 +24,10 @@ def check_confidence_is_a_probability(task: Task) -> None:
     require(sure.shape == (rows,), f"confidence has the shape {list(sure.shape)} for {rows} rows; one number per row.")
     require(((sure >= 0) & (sure <= 1)).all(), f"confidence is {sure.tolist()}; return probabilities.")
     require(not sure.requires_grad, "confidence has a gradient; detach the prediction.")
+    alone = task.confidence(take(pred, slice(1, 2)))
+    require(
+        close(alone, sure[1:2], EXACT), "confidence of a row is another one when rows are beside it; reduce within."
+    )
 
 
 @check(unless=lacks(Summarized, PseudoLabels))
@@ -102,6 +106,9 @@ def check_audit_of_the_truth_is_perfect(task: Task) -> None:
     check_parts(precision, len(precision.total), "audit's precision")
     require(precision.count.sum() > 0, "audit counts nothing although all is trusted and known.")
     require(close(precision.total, precision.count, EXACT), "audit finds mistakes in the labels themselves.")
+    if hasattr(target, "weight"):
+        doubted = task.audit(target._replace(weight=torch.zeros_like(target.weight)), target)["precision"]
+        require(not doubted.count.any(), "audit counts pseudo-labels that aren't trusted; leave out those of weight 0.")
     wrong = task.audit(take(target, torch.arange(len(precision.total)).roll(1)), target)["precision"]
     require(wrong.total.sum() < precision.total.sum(), "audit finds no mistake in the labels of other rows.")
     foreign = task.foreign(target)

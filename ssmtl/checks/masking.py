@@ -27,7 +27,8 @@ EXACT = 1e-4
 LABELED, MISSING = [0, 2, 4], [1, 3]
 
 
-def _no_weight(task: Task) -> str:
+def no_weight(task: Task) -> str:
+    """Return why checks of weights don't apply, or ""."""
     return "" if hasattr(bench(task, rows=1).target, "weight") else "its targets have no field `weight`"
 
 
@@ -67,7 +68,7 @@ def check_missing_labels_change_nothing(task: Task) -> None:
     require(all((slope[MISSING] == 0).all() for slope in slopes), "the loss of labeled rows pushes the unlabeled ones.")
 
 
-@check(unless=_no_weight)
+@check(unless=no_weight)
 def check_weights_lie_between_0_and_1(task: Task) -> None:
     """Labels weigh 0 to 1: 1 where somebody labeled, 0 where nobody did."""
     found = bench(task)

@@ -2,7 +2,8 @@
 
 import torch
 from torch import Tensor
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
+from torchmetrics.wrappers.abstract import WrapperMetric
 
 from ssmtl.checks.bench import SIZE, close, prediction, rows_of, shaken, take
 from ssmtl.checks.suite import check, lacks, require
@@ -47,6 +48,23 @@ def check_metrics_add_up(task: Task) -> None:
     whole = _score(task, (pred, target))
     parts = [(take(pred, rows), take(target, rows)) for rows in (slice(0, 2), slice(2, None))]
     _same(whole, _score(task, *parts), "two batches score otherwise than one; keep sums, not means of batches.")
+
+
+@check()
+def check_metrics_of_processes_add_up(task: Task) -> None:
+    """Two processes, each with a part of the rows, come to what one comes to with all of them."""
+    pred, target = prediction(task)
+    ours, theirs = task.metrics(), task.metrics()
+    for metrics, rows in ((ours, slice(0, 2)), (theirs, slice(2, None))):
+        metrics.update(take(pred, rows), take(target, rows))
+    for metric, other in zip(ours.modules(), theirs.modules(), strict=True):
+        # A wrapper shows the state of what it wraps, which comes by itself.
+        if isinstance(metric, Metric) and isinstance(other, Metric) and not isinstance(metric, WrapperMetric):
+            # `merge_state` refuses metrics that leave full_state_update as it is.
+            metric._reduce_states(other.metric_state)
+    values = {name: torch.as_tensor(value) for name, value in ours.compute().items()}
+    advice = 'two processes score otherwise than one; give add_state dist_reduce_fx="sum", or "cat" for lists.'
+    _same(_score(task, (pred, target)), values, advice)
 
 
 @check()

@@ -8,6 +8,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves
 
 from ssmtl.checks.bench import OBLONG, SIZE, as_leaves, check_parts, floating, gradients, no_maps, prediction, rows_of
 from ssmtl.checks.bench import unless_any as either
+from ssmtl.checks.masking import no_weight
 from ssmtl.checks.suite import check, lacks, require
 from ssmtl.task import PseudoLabels, Reversible, Task
 from ssmtl.views.geometry import Geometry
@@ -79,6 +80,26 @@ def check_unsupervised_loss_has_a_part_per_row(task: Task) -> None:
         check_parts(loss, rows_of(pred), "the unsupervised loss")
         slopes = gradients(loss, floating(pred))
         require(all(slope.isfinite().all() for slope in slopes), "the unsupervised loss has gradients that are NaN.")
+
+
+@check(unless=either(lacks(PseudoLabels), no_weight))
+def check_untrusted_pseudo_labels_teach_nothing(task: Task) -> None:
+    """Pseudo-labels of weight 0 cost nothing and push nowhere, but are counted, unless positives are (`floor`)."""
+    assert isinstance(task, PseudoLabels)
+    pred = as_leaves(prediction(task)[0])
+    trusted = task.pseudo_label(as_leaves(prediction(task)[0]), 0.0)
+    before = task.unsupervised_loss(pred, trusted)
+    loss = task.unsupervised_loss(pred, trusted._replace(weight=torch.zeros_like(trusted.weight)))
+    still = all((slope == 0).all() for slope in gradients(loss, floating(pred)))
+    require(
+        (loss.total == 0).all() and still,
+        f"pseudo-labels of weight 0 cost {loss.total.tolist()} or have a gradient; multiply by the target's weight.",
+    )
+    require(
+        loss.floor > 0 or torch.equal(loss.count, before.count),
+        f"the unsupervised loss counts {loss.count.tolist()} where nothing is trusted, and {before.count.tolist()} "
+        "where all is; count every valid part, or a few sure ones weigh like many.",
+    )
 
 
 @check(unless=either(lacks(PseudoLabels), no_maps))

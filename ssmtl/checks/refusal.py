@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ssmtl.checks.bench import SIZE, bench, rows_of
+from ssmtl.checks.bench import SIZE, alike, bench, rows_of
 from ssmtl.checks.suite import Broken, check, require
-from ssmtl.task import BoxList, Classified, Task
+from ssmtl.task import Annotation, BoxList, Classified, Task
 from ssmtl.views.geometry import Geometry
 from ssmtl.views.ops import GEOMETRIC
 
@@ -36,6 +36,26 @@ def check_an_unknown_class_is_refused(task: Task) -> None:
     """A reader that knows none of the task's classes is refused by name."""
     given = {"label": 0, "mask": np.zeros((8, 8), dtype=np.uint8), "boxes": _box(0)}[task.annotation]
     _refused(task, given, STRANGER, f"an annotation of the class '{STRANGER[0]}', which it doesn't learn")
+
+
+@check(unless=_own_annotation)
+def check_classes_are_matched_by_name(task: Task) -> None:
+    """A reader that lists the same classes in another order means the same, and its annotation is only read."""
+    assert isinstance(task, Classified)
+    last = len(task.classes) - 1
+    mask = (np.arange(64, dtype=np.uint8) % len(task.classes)).reshape(8, 8)
+    given: dict[str, tuple[Annotation, Annotation]] = {
+        "label": (0, last),
+        "mask": (mask, last - mask),
+        "boxes": (_box(0), _box(last)),
+    }
+    before, (first, second) = mask.copy(), given[task.annotation]
+    one, other = task.target(first, task.classes), task.target(second, task.classes[::-1])
+    require(
+        alike(one, other),
+        "a reader with the same classes in another order gives other targets; match classes by name, not by index.",
+    )
+    require(np.array_equal(mask, before), "target writes into the annotation, which readers may keep; copy it first.")
 
 
 @check(unless=_own_annotation)

@@ -65,8 +65,9 @@ def unless(*reasons: Callable[[Strategy], str]) -> Callable[[Strategy], str]:
 class Scene:
     """A batch of chosen rows at a step. The same scene always makes the same step.
 
-    `sharpness` multiplies predictions. With `turned`, views other than the weak one show every other image mirrored.
-    `order` are the unlabeled rows in another order, and `other` takes other unlabeled images.
+    `sharpness` multiplies predictions. With `turned`, views other than the weak one show every other image turned by a
+    quarter, which is not its own inverse. `order` are the unlabeled rows in another order, in which labeled rows then
+    are too, and `other` takes other unlabeled images.
     """
 
     task: Task
@@ -93,7 +94,7 @@ class Scene:
 
     def places(self, rows: Rows) -> list[int]:
         """Return which images of the pool are rows of the batch."""
-        labeled = list(range(self.labeled))
+        labeled = [(place + bool(self.order)) % self.labeled for place in range(self.labeled)]
         order = self.order or range(self.unlabeled)
         unlabeled = [POOL - 1 - place if self.other else POOL // 2 + place for place in order]
         return {"labeled": labeled, "unlabeled": unlabeled, "all": labeled + unlabeled}[rows]
@@ -103,15 +104,14 @@ class Scene:
         pixels, _ = _pool(self.task)
         dice = torch.Generator().manual_seed(1 + view.draw + 100 * (view.policy != "weak"))
         shown = (pixels + 0.1 * torch.randn(pixels.shape, generator=dice)).clamp(0, 1)
-        mirrored = torch.where(self._mirrored(view)[:, None, None, None], shown.flip(3), shown)
-        return mirrored[self.places(rows)]
+        turned = torch.where(self._turned(view)[:, None, None, None], shown.rot90(1, (2, 3)), shown)
+        return turned[self.places(rows)]
 
     def geometry(self, view: View, rows: Rows) -> Geometry:
         """Return the map from an image to its view."""
-        mirror = torch.eye(3, dtype=torch.float64)
-        mirror[0, 0], mirror[0, 2] = -1, SIZE[1] - 1
+        quarter = torch.tensor([[0, 1, 0], [-1, 0, SIZE[0] - 1], [0, 0, 1]], dtype=torch.float64)
         still = torch.eye(3, dtype=torch.float64)
-        matrix = torch.where(self._mirrored(view)[:, None, None], mirror, still)
+        matrix = torch.where(self._turned(view)[:, None, None], quarter, still)
         return Geometry(matrix[self.places(rows)], SIZE)
 
     def move(self, source: View, into: View, rows: Rows) -> Geometry:
@@ -141,7 +141,7 @@ class Scene:
     def _looked_at(self, look: Look) -> Float[Tensor, "n c h w"]:
         return self.images(look.view, look.rows)
 
-    def _mirrored(self, view: View) -> Tensor:
+    def _turned(self, view: View) -> Tensor:
         turned = self.turned and view != WEAK
         return (torch.arange(POOL) + view.draw) % 2 == (0 if turned else 2)
 

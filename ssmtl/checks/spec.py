@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_structure
 
-from ssmtl.checks.bench import OBLONG, ROWS, SIZE, alike, bench, leaves, take
+from ssmtl.checks.bench import OBLONG, ROWS, SIZE, alike, bench, is_map, leaves, no_maps, take
 from ssmtl.checks.suite import Broken, check, lacks, require
 from ssmtl.errors import RecipeError
 from ssmtl.task import NAME, Classified, PseudoLabels, Task
@@ -87,6 +87,17 @@ def check_collate_stacks_rows(task: Task) -> None:
         )
 
 
+@check(unless=no_maps)
+def check_missing_maps_are_of_the_canvas(task: Task) -> None:
+    """Rows without a label are maps of the canvas too, of any shape."""
+    empty = task.collate([None], OBLONG)
+    shapes = [list(leaf.shape) for leaf in leaves(empty, "a batch of targets")]
+    require(
+        is_map(empty, OBLONG),
+        f"collate makes {shapes} of a row without a label on a canvas of {OBLONG} (height, width); use `size`.",
+    )
+
+
 @check()
 def check_head_predicts_rows(task: Task) -> None:
     """A prediction has a row per image in every tensor, is finite, and can be had at any size of image."""
@@ -98,6 +109,7 @@ def check_head_predicts_rows(task: Task) -> None:
                 leaf.ndim and len(leaf) == ROWS,
                 f"the head makes {list(leaf.shape)} of {ROWS} images; the first dimension must count rows.",
             )
+            require(leaf.dtype != torch.float64, "the head predicts in float64, which GPUs are slow at; use float32.")
             require(leaf.isfinite().all(), "a fresh head predicts values that aren't finite; initialize its weights.")
         require(
             tree_structure(pred) == tree_structure(found.predict([level[:1] for level in found.features()])),

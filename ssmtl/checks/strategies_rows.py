@@ -3,6 +3,7 @@
 import pickle
 import random
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ def check_labels_teach_alone(strategy: Strategy) -> None:
 
 @check(unless=unless(_coupled_or_drawing))
 def check_order_is_nothing(strategy: Strategy) -> None:
-    """Unlabeled rows in another order give the same terms."""
+    """Rows in another order, labeled ones among themselves and unlabeled ones too, give the same terms."""
     for task in tasks_for(strategy):
         # Of sure predictions several are equally sure, and what ranks rows takes the first of those.
         for scene in several_scenes(task)[:1]:
@@ -92,14 +93,34 @@ def check_order_is_nothing(strategy: Strategy) -> None:
             for name, loss in ours.items():
                 require(
                     all(_close(a.sum(), b.sum()) for a, b in _parts(loss, theirs[name])),
-                    f"'{name}' changes with the order of the unlabeled rows on {task.kind}; compare each row with "
+                    f"'{name}' changes with the order of rows on {task.kind}; compare each row with "
                     "itself, or declare `batch_coupled = True` if rows are meant to meet.",
                 )
 
 
+@check(unless=unless(_coupled_or_drawing))
+def check_rows_teach_alone(strategy: Strategy) -> None:
+    """A row that takes part costs the same with fewer unlabeled rows beside it."""
+    for task in tasks_for(strategy):
+        for many, count in product(several_scenes(task)[:2], (1, 2)):
+            few = replace(many, unlabeled=count)
+            ours, theirs = remembered(strategy, many).terms, tried(strategy, few).terms
+            alike = {(len(many.places(rows)), len(few.places(rows))) for rows in ("labeled", "unlabeled", "all")}
+            for name, other in theirs.items():
+                if (len(ours[name].total), len(other.total)) in alike:  # not where there are several copies of rows
+                    total, parts = (part[: len(other.total)] for part in (ours[name].total, ours[name].count))
+                    both = (parts > 0) & (other.count > 0)  # a mask may rank rows, and leave out others
+                    require(
+                        _close(total[both], other.total[both]) and _close(parts[both], other.count[both]),
+                        f"rows cost something else in '{name}' when fewer are beside them, on {task.kind}; return sums "
+                        "and counts of each row, and leave means to the engine, or declare `batch_coupled = True` if "
+                        "rows are meant to meet.",
+                    )
+
+
 @check(unless=unless(_nothing_moves))
 def check_targets_move_with_views(strategy: Strategy) -> None:
-    """Mirroring a view, its images, predictions and moves alike, changes no term."""
+    """Turning a view by a quarter, its images, predictions and moves alike, changes no term."""
     for task in (task for task in tasks_for(strategy) if task in scenes.TOYS):
         for scene in several_scenes(task)[:3]:
             ours = remembered(strategy, scene).terms
@@ -107,7 +128,7 @@ def check_targets_move_with_views(strategy: Strategy) -> None:
             for name, loss in ours.items():
                 require(
                     _same(loss, theirs[name]),
-                    f"'{name}' changes on {task.kind} when a view is mirrored; move targets with "
+                    f"'{name}' changes on {task.kind} when a view is turned; move targets with "
                     "task.warp(target, step.move(from, to, rows)), or declare `aligned = True`.",
                 )
 

@@ -56,6 +56,10 @@ def check_terms_are_ratios(strategy: Strategy) -> None:
             require(finite, f"{where} is not finite; mind log(0), and means over no rows.")
             require(bool((count >= 0).all()), f"{where} has a negative count; count the rows or places that take part.")
             require(
+                loss.floor > 0 or bool((total[count == 0] == 0).all()),
+                f"{where} has rows that cost something and count nothing; count what takes part, or set `floor`.",
+            )
+            require(
                 total.requires_grad,
                 f"{where} hangs on no prediction; keep it connected also without rows, as processes wait for each "
                 "other's gradients.",

@@ -8,7 +8,7 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from ssmtl.checks.toy_task import CLASSES, ToyLabels, ToyMap, ToyMetrics, ToyTarget
-from ssmtl.task import IGNORE_INDEX, Loss, Record
+from ssmtl.task import IGNORE_INDEX, Loss, Output, Record
 
 
 @breaks("headline_is_a_metric")
@@ -64,7 +64,7 @@ class MeanOfBatches(Share):
             self.rows += 1
 
 
-@breaks("metrics_add_up")
+@breaks("metrics_add_up", "metrics_of_processes_add_up")
 class BatchByBatch(ToyLabels):
     def metrics(self):
         return Custom(MeanOfBatches())
@@ -83,7 +83,19 @@ class Stubborn(Share):
         return hits.mean() if len(hits) else torch.tensor(0.0)
 
 
-@breaks("metrics_reset")
+class MeanOfProcesses(Share):
+    def __init__(self):
+        super().__init__()
+        self.add_state("rows", torch.tensor(0.0), dist_reduce_fx="mean")
+
+
+@breaks("metrics_of_processes_add_up")
+class ProcessByProcess(ToyLabels):
+    def metrics(self):
+        return Custom(MeanOfProcesses())
+
+
+@breaks("metrics_reset", "metrics_of_processes_add_up")
 class NeverForgets(ToyLabels):
     def metrics(self):
         return Custom(Stubborn())
@@ -124,16 +136,44 @@ class AnswersBackwards(ToyLabels):
         return super().decode(pred, sizes)[::-1]
 
 
-@breaks("crop_of_everything_changes_nothing")
+@breaks("crop_of_everything_changes_nothing", "crop_shows_the_top_left")
 class CropsAMirror(ToyMap):
     def crop(self, pred, size):
         return super().crop(pred, size).flip(-1)
+
+
+@breaks("crop_shows_the_top_left")
+class CropsTheBottomRight(ToyMap):
+    def crop(self, pred, size):
+        return pred[..., -size[0] :, -size[1] :]
+
+
+@breaks("crop_shows_the_top_left")
+class DecodesAMirror(ToyMap):
+    def decode(self, pred, sizes):
+        return [answer[:, ::-1] for answer in super().decode(pred, sizes)]
+
+
+@breaks("exported_outputs_are_of_their_row")
+class ExportsSharesOfTheBatch(ToyLabels):
+    def exported(self, pred):
+        return {"share": Output(pred.softmax(dim=0), "share of the batch")}
+
+    def reading(self):
+        return ""
 
 
 @breaks("pictures_leave_the_image_alone")
 class PaintsOverTheImage(ToyLabels):
     def draw(self, image, target, pred, colors=None):
         image[:, 0, 0] = 255 - image[:, 0, 0]
+        return image.clone()
+
+
+@breaks("pictures_leave_the_image_alone")
+class PaintsOverTheTarget(ToyLabels):
+    def draw(self, image, target, pred, colors=None):
+        target.weight.zero_()
         return image.clone()
 
 
@@ -204,6 +244,21 @@ class TakesText(ToyLabels):
 class TakesStrangers(ToyLabels):
     def target(self, annotation, classes):
         return super().target(annotation, classes if set(classes) & set(CLASSES) else CLASSES)
+
+
+@breaks("classes_are_matched_by_name")
+class TakesTheReadersIndex(ToyLabels):
+    def target(self, annotation, classes):
+        found = super().target(annotation, classes)
+        return found._replace(labels=torch.tensor(annotation))
+
+
+@breaks("classes_are_matched_by_name")
+class EmptiesTheAnnotation(ToyMap):
+    def target(self, annotation, classes):
+        found = super().target(annotation, classes)
+        annotation.fill(0)
+        return found
 
 
 @breaks("an_index_out_of_range_is_refused")

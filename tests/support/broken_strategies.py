@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import torch
 from pydantic import Field, PrivateAttr
+from torch.utils._pytree import tree_map
 
 from ssmtl.strategies.base import Look, Need, Strategy
 from ssmtl.task import Confident, Loss, PseudoLabels
@@ -281,6 +282,7 @@ TURN = count(1)
     "order_is_nothing",
     "targets_move_with_views",
     "threshold_is_one",
+    "rows_teach_alone",
     "abilities_suffice",
     "global_random_numbers",
 )
@@ -296,7 +298,7 @@ class Scribbler(Good):
         return Good.consistency(self, task, step)
 
 
-@fails("labels_teach_alone")
+@fails("labels_teach_alone", "rows_teach_alone")
 class Mixed(Good):
     def losses(self, task, step):
         terms = Good.losses(self, task, step)
@@ -311,11 +313,51 @@ class FirstCounts(Good):
         return scaled(loss, torch.arange(len(loss.total)))
 
 
+@fails("order_is_nothing")
+class LabelsOfOthers(Good):
+    def labels(self, task, step):
+        others = tree_map(lambda leaf: leaf.flip(0), step.target(WEAK))
+        return task.supervised_loss(step.prediction(LABELED), others)
+
+
+@fails("rows_teach_alone")
+class SurerThanOthers(Good):
+    requires = (PseudoLabels, Confident)
+
+    def consistency(self, task, step):
+        sure = task.confidence(step.prediction(UNLABELED))
+        kept = sure >= sure.sum() / max(1, len(sure))
+        loss = Good.consistency(self, task, step)
+        return Loss(loss.total * kept, loss.count)
+
+
+@fails("rows_teach_alone")
+class MeanOfTheRows(Good):
+    def consistency(self, task, step):
+        loss = Good.consistency(self, task, step)
+        return scaled(loss, 1 / max(1, len(loss.total)))
+
+
+@fails("terms_are_ratios")
+class CostsUncounted(Good):
+    def consistency(self, task, step):
+        loss = Good.consistency(self, task, step)
+        return Loss(loss.total, torch.zeros_like(loss.count))
+
+
 @fails("targets_move_with_views")
 class StandsStill(Good):
     def consistency(self, task, step):
         target = task.pseudo_label(step.prediction(UNLABELED), self.threshold)
         return task.unsupervised_loss(step.prediction(STRONGER), target)
+
+
+@fails("targets_move_with_views")
+class WrongWay(Good):
+    def consistency(self, task, step):
+        target = task.pseudo_label(step.prediction(UNLABELED), self.threshold)
+        back = task.warp(target, step.move(STRONG, WEAK, "unlabeled"))
+        return task.unsupervised_loss(step.prediction(STRONGER), back)
 
 
 @fails("threshold_is_one")

@@ -8,7 +8,7 @@ from torch import nn
 
 from ssmtl.checks.toy_task import CLASSES, SoftToyTarget, ToyLabels, ToyMap
 from ssmtl.task import Loss
-from ssmtl.views.geometry import Geometry
+from ssmtl.views.geometry import Geometry, inverse
 from ssmtl.views.ops import GEOMETRIC, PHOTOMETRIC
 
 BROKEN: list[tuple[type, set[str], str]] = []
@@ -105,11 +105,23 @@ class Wrapped(nn.Module):
         return self.change(self.head(features, size, extra), size)
 
 
+@breaks("missing_maps_are_of_the_canvas")
+class MissingMapsLieOnTheirSide(ToyMap):
+    def collate(self, targets, size):
+        return super().collate(targets, size if any(targets) else size[::-1])
+
+
 @breaks("head_predicts_rows")
 class OnlySquare(ToyLabels):
     def build_head(self, features):
         barred = torch.tensor([-torch.inf, 0, 0])
         return Wrapped(super().build_head(features), lambda pred, size: pred if size[0] == size[1] else pred + barred)
+
+
+@breaks("head_predicts_rows")
+class PredictsInDouble(ToyLabels):
+    def build_head(self, features):
+        return Wrapped(super().build_head(features), lambda pred, _: pred.double())
 
 
 @breaks("no_rows_are_fine")
@@ -236,10 +248,22 @@ class IgnoresTheThreshold(ToyLabels):
         return super().pseudo_label(pred, 0.0)
 
 
-@breaks("unsupervised_loss_has_a_part_per_row")
+@breaks("unsupervised_loss_has_a_part_per_row", "untrusted_pseudo_labels_teach_nothing")
 class DividesByTrust(ToyLabels):
     def unsupervised_loss(self, pred, target):
         return scaled(super().unsupervised_loss(pred, target), 1 / target.weight)
+
+
+@breaks("untrusted_pseudo_labels_teach_nothing")
+class TrustsAll(ToyLabels):
+    def unsupervised_loss(self, pred, target):
+        return super().unsupervised_loss(pred, target._replace(weight=torch.ones_like(target.weight)))
+
+
+@breaks("untrusted_pseudo_labels_teach_nothing")
+class CountsTheTrusted(ToyMap):
+    def unsupervised_loss(self, pred, target):
+        return Loss(super().unsupervised_loss(pred, target).total, super().supervised_loss(pred, target).count)
 
 
 @breaks("ignored_pixels_stay_ignored")
@@ -260,6 +284,13 @@ class OffByOne(ToyLabels):
 class PercentOfConfidence(ToyLabels):
     def confidence(self, pred):
         return 100 * super().confidence(pred)
+
+
+@breaks("confidence_is_a_probability")
+class SurestIsSure(ToyLabels):
+    def confidence(self, pred):
+        sure = super().confidence(pred)
+        return sure / sure.max()
 
 
 @breaks("summary_has_known_names")
@@ -291,6 +322,12 @@ class WantsTheWrong(ToyLabels):
 class NeverSatisfied(ToyLabels):
     def audit(self, target, hidden):
         return {"precision": scaled(super().audit(target, hidden)["precision"], 0.0)}
+
+
+@breaks("audit_of_the_truth_is_perfect")
+class AuditsTheUntrusted(ToyLabels):
+    def audit(self, target, hidden):
+        return super().audit(target._replace(weight=torch.ones_like(target.weight)), hidden)
 
 
 @breaks("supervised_loss_teaches", "what_is_right_costs_least", "a_small_network_learns_it")
@@ -339,12 +376,27 @@ class SaysItMoves(ToyLabels):
     equivariant_to: tuple[str, ...] = ("HorizontalFlip",)
 
 
-@breaks("moved_targets_come_back", "loss_moves_with_the_image")
+@breaks("moved_targets_come_back", "loss_moves_with_the_image", "two_moves_are_one")
 class MapsEdgesNotCenters(ToyMap):
     def warp(self, target, geometry):
         matrix = geometry.matrix.clone()
         matrix[~geometry.is_identity, 0, 2] += 1
         return super().warp(target, Geometry(matrix, geometry.size, geometry.valid, geometry.erased))
+
+
+@breaks("two_moves_are_one")
+class MovesByTheInverse(ToyMap):
+    def warp(self, target, geometry):
+        back = inverse(geometry.matrix)
+        return super().warp(target, Geometry(back, geometry.size, geometry.valid, geometry.erased))
+
+
+@breaks("equivariant_targets_move")
+class ForgetsPerspective(ToyMap):
+    def warp(self, target, geometry):
+        flat = geometry.matrix.clone()
+        flat[:, 2] = torch.tensor([0, 0, 1])
+        return super().warp(target, Geometry(flat, geometry.size, geometry.valid, geometry.erased))
 
 
 @breaks("invariant_targets_stay")
@@ -371,3 +423,10 @@ class CaresForTheLeft(ToyMap):
 class FadingSoftTargets(ToyLabels):
     def warp_soft(self, target, geometry):
         return SoftToyTarget(0.9 * target.probabilities, target.weight)
+
+
+@breaks("soft_targets_move_like_targets")
+class SoftByTheInverse(ToyMap):
+    def warp_soft(self, target, geometry):
+        back = inverse(geometry.matrix)
+        return super().warp_soft(target, Geometry(back, geometry.size, geometry.valid, geometry.erased))
