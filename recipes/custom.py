@@ -7,11 +7,12 @@ Run      ssmtl run custom                                               street p
 Differs  see `deviations`; to change more than the flags do, copy this file: ssmtl new recipe
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from ssmtl import AdamW, Cosine, LabelBudget, LinearRamp, Objective, PerTask, Recipe, Source, Split, Teacher, Views
 from ssmtl.views.presets import dense_strong, dense_weak
-from ssmtl_tasks.own_data import Method, model, own_data, strategy_for, task_for
+from ssmtl_tasks.own_data import Method, OwnData, model, own_data, strategy_for, task_for
 
 
 def recipe(
@@ -24,9 +25,12 @@ def recipe(
     weights: Path | None = None,
     labeled: int = 4,
     unlabeled: int = 8,
+    threshold: float = 0.95,
     lam: float = 1.0,
     lr: float = 1e-3,
     flip: bool = True,
+    allow_outside: bool = False,
+    remote: bool = False,
     seed: int = 0,
 ) -> Recipe:
     """Learn every annotated column of a manifest with one model.
@@ -45,19 +49,22 @@ def recipe(
         weights: A file of such weights, where there is no network.
         labeled: Labeled images of each task in a batch.
         unlabeled: Images without some label in a batch.
+        threshold: Probability from which a predicted class teaches; lower it where the log says that none does.
         lam: Weight of what is learned from unlabeled images; it rises in the first third of the steps.
         lr: Learning rate of AdamW; it falls to zero on a cosine.
         flip: Show images mirrored too; --no-flip where left and right mean something.
+        allow_outside: Images and masks may lie outside of the manifest's folder, if it was checked so.
+        remote: Fetch files behind protocols, such as s3://, into your cache, if it was checked so.
         seed: Seed of weights, batches and views.
     """
-    own = own_data(data, size)
+    own = own_data(data, size, allow_outside=allow_outside, remote=remote)
     tasks = [task_for(kind, classes, size) for kind, classes in own.kinds]
     names = tuple(task.name for task in tasks)
     shown = () if data else (("mask", 20), ("boxes", 30))
     objectives = [
         Objective(
             task,
-            strategy_for(task, unlabeled=bool(shown) or own.unlabeled(task.reads), method=method),
+            strategy_for(task, method, threshold, unlabeled=bool(shown) or own.unlabeled(task.reads)),
             lam=lam,
             ramp=LinearRamp(0.3),
         )
@@ -90,8 +97,18 @@ def recipe(
         select="best" if validation else "last",
         data=str(data.parent) if data else None,
         seed=seed,
-        deviations=() if validation else ("No image is labeled for validation: the last weights are kept.",),
+        deviations=tuple(missing(own, validated=bool(validation), tested=bool(test))),
     )
+
+
+def missing(own: OwnData, *, validated: bool, tested: bool) -> Iterator[str]:
+    """Yield what the manifest can't give, a sentence each."""
+    if not validated and not tested:
+        yield "Nothing is scored: no image is labeled for validation or test; divide the images with ssmtl data split."
+    if not validated:
+        yield "No image is labeled for validation: the last weights are kept."
+    for kind in own.unlearned:
+        yield f"The column '{kind}' is not learned: no training image has it, only images for validation or test."
 
 
 def without_flips(views: Views) -> Views:

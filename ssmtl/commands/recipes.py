@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from ssmtl.component import mistakes
 from ssmtl.errors import RecipeError, SsmtlError, nearest
 
+MUST_TAKE = {"data": "data: Path | None = None", "seed": "seed: int = 0"}
+"""Arguments that every recipe has, as they are written."""
 COMMAND_FLAGS = (
     "name",
     "out",
@@ -99,9 +101,12 @@ def _check_signature(path: Path, function: Callable[..., Any]) -> None:
             raise RecipeError(
                 f"the argument '{name}' of {path} hides a flag of `ssmtl run` or `ssmtl views`; rename it."
             )
-    for name in ("data", "seed"):
+    for name, argument in MUST_TAKE.items():
         if name not in parameters:
-            raise RecipeError(f"the function `recipe` of {path} must take the keyword '{name}'.")
+            raise RecipeError(
+                f"the function `recipe` of {path} must take the keyword '{name}'; add `{argument}` to its "
+                "arguments, whether it uses it or not."
+            )
 
 
 def _line(error: Exception, path: Path) -> str:

@@ -140,7 +140,7 @@ def _per_way(records: Sequence[Record], name: str, label: str) -> list[Curve]:
     found = []
     for way in ways:
         of_way = [record for record in records if (record.split, record.weights) == way]
-        curve = series(of_way, name, f"{label} ({', '.join(way)})" if len(ways) > 1 else label)
+        curve = series(of_way, name, f"{label} ({', '.join(filter(None, way))})" if len(ways) > 1 else label)
         found += [curve] if curve.steps.size else []
     return found
 

@@ -85,7 +85,7 @@ def _charts(run: Run) -> list[Chart]:
         Chart("Validation metrics", metric_figures(run.phase("validation")), "There was no validation so far."),
         *([Chart("Tests of single checkpoints", checkpoints, "")] if checkpoints else []),
         Chart("Losses", loss_figures(train), "No training step was logged."),
-        Chart("Pseudo-labels and masks", guessed, "No strategy of this run logged pseudo-labels."),
+        Chart("Pseudo-labels and masks", guessed, "Nothing was logged of pseudo-labels."),
     ]
 
 

@@ -92,14 +92,16 @@ def metric_table(run: Path) -> Table:
     for name in columns or ["ours"]:
         out.add_column(Text(name), justify="right")
     titles = dict.fromkeys(table.published_title for table in tables if table.source)
-    out.add_column(" or ".join(titles) or "published", justify="right")
+    if titles:
+        out.add_column(" or ".join(titles), justify="right")
     for table in tables:
         for index, line in enumerate(table.lines):
             cells = dict(zip(table.columns, line.ours, strict=True))
             ours = [Text(cells.get(name, "")) for name in columns]
             label = f"{line.task}: {line.metric}" if line.task else line.metric
             split = Text(table.split if index == 0 else "")
-            out.add_row(split, Text(label), *ours, Text(line.published), end_section=index == len(table.lines) - 1)
+            theirs = [Text(line.published)] if titles else []
+            out.add_row(split, Text(label), *ours, *theirs, end_section=index == len(table.lines) - 1)
     out.caption = Text("\n".join(_sentences(tables) or record.missing or ["This run has no metrics yet."]))
     return out
 
@@ -218,10 +220,9 @@ def _footnote(remark: str, footnotes: list[str]) -> int:
 
 
 def _reference(run: Run, split: str, warnings: list[str]) -> Reference | None:
-    """Find the published row for a split, or say in `warnings` why there is none."""
+    """Find the published row that a recipe names for a split, or say in `warnings` why there is none."""
     named = run.recipe.get("published")
     if not isinstance(named, dict):
-        warnings.append("The recipe names no published row to compare with.")
         return None
     paper, method = str(named.get("paper")), str(named.get("method"))
     domain, reader = _domain(run.recipe, split)

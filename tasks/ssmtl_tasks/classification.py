@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
+from ssmtl.errors import RecipeError
 from ssmtl.models.base import Head
 from ssmtl.models.heads import LinearHead
 from ssmtl.palette import Colors
@@ -162,8 +163,16 @@ class Classification(Task):
         return [ClassAnswer(name, answer[name], answer) for name, answer in zip(best, answers, strict=True)]
 
     def record(self, answer: ClassAnswer) -> Record:
-        """Return the class, its probability, and the probability of every class."""
+        """Return the class, its probability, and the probability of every class.
+
+        Raises RecipeError for a class called probability, whose column would be that of the answer's own.
+        """
         cells = {self.name: answer.name, f"{self.name}_probability": f"{answer.probability:.4f}"}
+        if "probability" in self.classes:
+            raise RecipeError(
+                f"the task '{self.name}' has a class 'probability', whose column '{self.name}_probability' of "
+                "predictions.csv holds the answer's own probability; call the class otherwise."
+            )
         each = {f"{self.name}_{name}": f"{value:.4f}" for name, value in answer.probabilities.items()}
         return Record(cells | each)
 

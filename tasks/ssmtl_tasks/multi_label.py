@@ -1,5 +1,6 @@
 """Multi-label classification: any number of classes per image, each by its own sigmoid."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -167,9 +168,14 @@ class MultiLabel(Task):
         return [LabelsAnswer(tuple(name for name, value in row.items() if value >= 0.5), row) for row in rows]
 
     def record(self, answer: LabelsAnswer) -> Record:
-        """Return the classes joined by "|", as a manifest takes them, "[]" for none, and every class's probability."""
+        """Return the classes joined by "|", as a manifest takes them, "[]" for none, and every class's probability.
+
+        They are a JSON list where the name of one would be taken for several, or for such a list.
+        """
         each = {f"{self.name}_{name}": f"{value:.4f}" for name, value in answer.probabilities.items()}
-        return Record({self.name: "|".join(answer.names) or "[]"} | each)
+        plain = answer.names and not any("|" in name or name.startswith("[") for name in answer.names)
+        cell = "|".join(answer.names) if plain else json.dumps(list(answer.names), ensure_ascii=False)
+        return Record({self.name: cell} | each)
 
     def exported(self, pred: Float[Tensor, "n k"]) -> dict[str, Output]:
         names = ", ".join(self.classes)

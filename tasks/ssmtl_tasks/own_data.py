@@ -32,12 +32,16 @@ STRIDE: Literal[16] = 16
 
 
 class OwnData(NamedTuple):
-    """Where images come from: readers of each split (None: there is none), and kinds of annotations with classes."""
+    """Where images come from: readers of each split (None: there is none), and kinds of annotations with classes.
+
+    `unlearned` are kinds that only images for validation or test have: nothing can learn them.
+    """
 
     train: Reader
     validation: Reader | None
     test: Reader | None
     kinds: tuple[tuple[str, tuple[str, ...]], ...]
+    unlearned: tuple[str, ...] = ()
 
     def unlabeled(self, kind: str) -> bool:
         """Tell whether some training images lack the annotation."""
@@ -49,9 +53,10 @@ class OwnData(NamedTuple):
         return () if table is None else tuple(task.name for task in tasks if table.annotated(task.reads).any())
 
 
-def own_data(manifest: Path | None, side: int) -> OwnData:
+def own_data(manifest: Path | None, side: int, *, allow_outside: bool = False, remote: bool = False) -> OwnData:
     """Return the readers of a manifest's splits, or those of street phantoms without one.
 
+    `allow_outside` and `remote` allow files outside of the manifest's folder, and behind protocols, as in its check.
     Raises DataError for a manifest that `ssmtl data check` hasn't passed, RecipeError for one without any annotation,
     or without images for training.
     """
@@ -68,7 +73,16 @@ def own_data(manifest: Path | None, side: int) -> OwnData:
             f"{manifest}"
         )
     readers = {
-        name: Manifest.of(manifest, split=name, canvas=canvas, channels=3, fit="pad", alpha="over_black")
+        name: Manifest.of(
+            manifest,
+            split=name,
+            canvas=canvas,
+            channels=3,
+            fit="pad",
+            alpha="over_black",
+            allow_outside=allow_outside,
+            remote=remote,
+        )
         for name in divided
     }
     table = readers["train"].open()
@@ -85,7 +99,10 @@ def own_data(manifest: Path | None, side: int) -> OwnData:
             f"{manifest} has no training image with an annotation; fill cells of the columns label, labels, mask or "
             "boxes for some."
         )
-    return OwnData(readers["train"], readers.get("val"), readers.get("test"), kinds)
+    others = tuple(kind for kind, _ in readers["train"].named if kind not in dict(kinds))
+    tables = [readers[name].open() for name in divided] if others else []
+    unlearned = tuple(kind for kind in others if any(table.annotated(kind).any() for table in tables))
+    return OwnData(readers["train"], readers.get("val"), readers.get("test"), kinds, unlearned)
 
 
 def model(name: str, *, pretrained: bool, weights: Path | None) -> Model:
@@ -117,15 +134,15 @@ def task_for(kind: str, classes: tuple[str, ...], side: int) -> Task:
     return Detection(name=name, column=column, classes=classes, head=head)
 
 
-def strategy_for(task: Task, *, unlabeled: bool, method: Method) -> Strategy:
+def strategy_for(task: Task, method: Method, threshold: float, *, unlabeled: bool) -> Strategy:
     """Return how a task learns: FixMatch for classes, Dense FixMatch for masks and boxes, labels alone without others.
 
-    The teacher, an average of the student, makes the pseudo-labels: it is steadier on small data. Thresholds are those
-    of the papers, 0.95 for classes (Sohn et al. 2020) and 0.5 for boxes (Martí i Rabadán et al. 2022), but for masks,
-    which have none there: 0.8 keeps early guesses out.
+    The teacher, an average of the student, makes the pseudo-labels: it is steadier on small data. `threshold` is that
+    of classes, 0.95 in Sohn et al. 2020; that of boxes is 0.5 (Martí i Rabadán et al. 2022), and 0.8 for masks, which
+    have none there, keeps early guesses out.
     """
     if method == "supervised" or not unlabeled:
         return Supervised()
     if task.annotation in ("label", "labels"):
-        return FixMatch(threshold=0.95, pseudo_labels_from="teacher")
+        return FixMatch(threshold=threshold, pseudo_labels_from="teacher")
     return DenseFixMatch(threshold=0.5 if task.annotation == "boxes" else 0.8)

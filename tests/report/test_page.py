@@ -153,7 +153,7 @@ def test_what_a_young_run_lacks_is_said(make_run):
         "There are no pictures of predictions",
         "This run has neither test nor validation metrics yet.",
         "No training step was logged.",
-        "No strategy of this run logged pseudo-labels.",
+        "Nothing was logged of pseudo-labels.",
         "The recipe names none.",
         "This run failed",
     ):

@@ -104,7 +104,6 @@ def test_doubts_become_numbered_footnotes(make_run):
 @pytest.mark.parametrize(
     ("published", "sentence"),
     [
-        (None, "names no published row"),
         ({"paper": "multimix-melba", "method": "MultiMax"}, "did you mean 'MultiMix'"),
         ({"paper": "multimix-melba", "method": "MultiMix", "setting": [["n_cls_labels", 7]]}, "has no row of MultiMix"),
         ({"paper": "multimix-melba", "method": "MultiMix"}, "has 9 rows of MultiMix"),
@@ -116,6 +115,12 @@ def test_without_exactly_one_published_row_the_table_says_why(make_run, publishe
         assert table.source == ""
         assert any(sentence in warning for warning in table.warnings)
         assert {line.published for line in table.lines} == {""}
+
+
+def test_a_run_that_is_compared_with_nothing_has_no_column_for_it(make_run):
+    folder = make_run(recipe={"published": None})
+    assert all(table.warnings == [] for table in split_tables(read_run(folder)))
+    assert "published" not in text_of(metric_table(folder))
 
 
 def test_weights_and_checkpoints_are_columns_and_the_last_record_of_each_stands(make_run):
