@@ -14,6 +14,9 @@ from ssmtl import AdamW, Cosine, LabelBudget, LinearRamp, Objective, PerTask, Re
 from ssmtl.views.presets import dense_strong, dense_weak
 from ssmtl_tasks.own_data import Method, OwnData, model, own_data, strategy_for, task_for
 
+ZOOM = (1.0, 1.5)
+"""By how much images are enlarged before a part of them is cut out; below 1 most of a view would be empty."""
+
 
 def recipe(
     *,
@@ -75,7 +78,7 @@ def recipe(
     validation, test = (
         (Split(name, reader, tasks=scored[name]),) if reader and scored[name] else () for name, reader in splits.items()
     )
-    views = Views(weak=dense_weak(scale=(0.75, 1.5)), strong=dense_strong(scale=(0.75, 1.5)))
+    views = Views(weak=dense_weak(scale=ZOOM), strong=dense_strong(scale=ZOOM, crop="same"))
     return Recipe(
         name=f"custom {method}",
         objectives=tuple(objectives),

@@ -12,6 +12,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from torch.utils._pytree import tree_map
 
+from ssmtl.errors import RecipeError
 from ssmtl.evaluate import cropped
 from ssmtl.palette import Colors
 from ssmtl.pictures import save_map, save_png, to_rgb
@@ -48,13 +49,20 @@ def write_answers(
 ) -> Answers:
     """Return what predictions, a batch of one row, say of an image, and write its masks and overlays below `out`.
 
-    `shown` is the (height, width) of the canvas that showed the image.
+    `shown` is the (height, width) of the canvas that showed the image. Raises RecipeError where two tasks would write
+    one column.
     """
-    answers = Answers()
+    answers, owners = Answers(), dict[str, str]()
     for name, task in tasks.items():
         pred = cropped(task, outputs[name], shown)
         (answer,) = task.decode(pred, [(image.height, image.width)])
         record = task.record(answer)
+        for column in record.columns:
+            if owners.setdefault(column, name) != name:
+                raise RecipeError(
+                    f"the tasks '{owners[column]}' and '{name}' both write the column '{column}' of predictions.csv; "
+                    "call one of them, or a class of theirs, otherwise."
+                )
         answers.columns |= record.columns
         answers.objects += [_plain(name, found) for found in record.objects]
         for title, values in record.maps.items():

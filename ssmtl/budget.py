@@ -30,13 +30,15 @@ SETTINGS: dict[str, Rule] = {
 class Labels:
     """Which of n rows carry a label of a task, and its class: an index into `classes` (-1: none), or None.
 
-    `sources` says, for messages, how many of the labels each source has.
+    `sources` says, for messages, how many of the labels each source has. `known` are classes that the sources have a
+    name for, whether or not an image shows them.
     """
 
     annotated: Mask
     index: Int32[np.ndarray, " n"] | None = None
     classes: tuple[str, ...] = ()
     sources: tuple[tuple[str, int], ...] = ()
+    known: tuple[str, ...] = ()
 
 
 class LabelBudget(Component):
@@ -108,7 +110,8 @@ class LabelBudget(Component):
         """Return which rows keep their label of each task.
 
         Raises DataError when the budget exceeds the set, leaves a class without a label, or can't be met as its rule
-        and overlap say.
+        and overlap say. Where all labels are visible, only a class that the sources have no name for is refused: one
+        that they know, but show nowhere, is not learned.
         """
         listed = {name: tasks[name] for name, _ in self.counts}
         for name, labels in listed.items():
@@ -211,7 +214,13 @@ class LabelBudget(Component):
             return
         shown = set(labels.index[keep].tolist())
         missing = [name for index, name in enumerate(labels.classes) if index not in shown]
-        if missing:
+        unknown = [name for name in missing if name not in labels.known]
+        if self.count(task) == "full" and unknown:
+            raise DataError(
+                f"what the sources show of '{task}' leaves the class '{unknown[0]}' without a labeled example; label "
+                "one, or take the class out of the task."
+            )
+        if self.count(task) != "full" and missing:
             raise DataError(
                 f"the budget of {self.count(task)} label(s) of '{task}' leaves the class '{missing[0]}' without a "
                 "labeled example; use a larger budget, or take a class that the sources never show out of the task."

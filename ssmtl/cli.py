@@ -108,7 +108,7 @@ def evaluate(
         run: The run folder.
         checkpoint: Which checkpoint. [default: the one that the recipe selects]
         weights: Whose weights. [default: those that the recipe evaluates]
-        data: Where the data is now, if it moved since training.
+        data: Where the data is now, if it moved since training: its folder, or the manifest in it.
         tile: Height and width in pixels to predict at a time, where memory is short; for maps of pixels only.
     """
     from ssmtl.commands.evaluation import evaluate_run

@@ -89,7 +89,8 @@ def check(
         out: A CSV file for all problems, where the table on the screen is too short for them.
         allow_outside: Allow paths that lead out of the manifest's folder.
         remote: Fetch images behind addresses such as s3://; nothing is fetched otherwise.
-        box_numbers: What four bare numbers of a box are, where that can't be told: two corners, or a corner and a size.
+        box_numbers: What the four numbers of a box are, bare ones and those in `box` of inline boxes: two corners, or
+            a corner and a size, which --fix turns into corners.
     """
     from ssmtl.commands.data_check import data_check
 
@@ -121,7 +122,7 @@ def split(
     train, and where there are enough of them in val and test; images without any label are all for training. Rows that
     have a split already keep it. The manifest is checked first and written back with the columns split, sha256 and
     phash, by which a later run notices when a test image turns up in training; the table as it was stays beside it as
-    FILE.bak.
+    FILE.bak, or as FILE.bak2 and so on where there is one.
 
     Args:
         file: The manifest.

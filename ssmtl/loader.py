@@ -57,7 +57,8 @@ def open_sources(recipe: Recipe) -> OpenSources:
         annotated[name] = np.concatenate(each) & served[name]
         shown = [mask & yes for mask, yes in zip(each, teaches, strict=True)]
         has = tuple((source, int(mask.sum())) for source, mask, yes in zip(names, shown, teaches, strict=True) if yes)
-        found[name] = Labels(np.concatenate(shown), *_labels(recipe, name, task, tables), has)
+        index, classes, known = _labels(recipe, name, task, tables)
+        found[name] = Labels(np.concatenate(shown), index, classes, has, known)
     if recipe.budget.record is None:
         visible = recipe.budget.visible(found)
     else:
@@ -90,16 +91,18 @@ def _check_unlabeled(recipe: Recipe, coverage: Coverage, groups: Sequence[Group]
 
 def _labels(
     recipe: Recipe, name: str, task: Task, tables: Sequence[Table]
-) -> tuple[np.ndarray[tuple[int], np.dtype[np.int32]] | None, tuple[str, ...]]:
-    """Return the task's classes and, over all sources, an index into them per row; None for tasks without classes.
+) -> tuple[np.ndarray[tuple[int], np.dtype[np.int32]] | None, tuple[str, ...], tuple[str, ...]]:
+    """Return an index into the task's classes per row of all sources, these classes, and those that sources know.
+
+    The index is None for tasks without classes.
 
     Raises DataError for a class of a reader that the task doesn't know: before training, not in the midst of it.
     """
     if task.annotation != "label":
-        return None, ()
+        return None, (), ()
     classes: tuple[str, ...] = getattr(task, "classes", ())
     known = [class_name.casefold() for class_name in classes]
-    parts = []
+    parts, named = [], set[str]()
     for source, table in zip(recipe.sources, tables, strict=True):
         labels = table.labels(task.reads) if name in source.serves and not source.hide_labels else None
         if labels is None:
@@ -108,8 +111,9 @@ def _labels(
         theirs = source.reader.classes(task.reads)
         for index in range(len(theirs)):
             task.target(index, theirs)
+        named.update(c.casefold() for c in theirs)
         parts.append(np.array([*(known.index(c.casefold()) for c in theirs), -1], np.int32)[labels])
-    return np.concatenate(parts), classes
+    return np.concatenate(parts), classes, tuple(c for c in classes if c.casefold() in named)
 
 
 class Mixture(Dataset[tuple[Ref, int, Sample]]):

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ssmtl.answers import MASKS, OVERLAYS, write_answers
 from ssmtl.blocks import Key, legend
-from ssmtl.datasets.decode import MORE_SUFFIXES
+from ssmtl.datasets.decode import FOREIGN, MORE_SUFFIXES
 from ssmtl.datasets.wrapped import fit_of
 from ssmtl.errors import DataError
 from ssmtl.models.multitask import MultiTaskModel
@@ -48,13 +48,14 @@ def predict_files(
       down to the smallest score that the task keeps;
     - `predictions.coco.json`, all objects and regions as annotations of COCO's format;
     - `masks/` with 0 and 255, or class indices where a task has several; `overlays/` in the colors of `legend.png`;
-    - `skipped.csv`, the files that can't be read, and why; the exit code is 2 then, with all others written;
+    - `skipped.csv`, the files that can't be read, and why, also those of folders that are images of formats that
+      aren't read; the exit code is 2 then, with all others written;
     - `predictions.jsonl`, by which a prediction that was stopped goes on: images that are done are not done again.
 
     Images are turned upright as their EXIF data says, and all pixels are those of the upright image. `batch_size` None
     takes as many at a time as fit. Raises DataError for a folder that holds another run's predictions.
     """
-    entries = _entries(paths, out)
+    entries, foreign = _entries(paths, out), _foreign(paths, out)
     folder = RunFolder(run)
     recipe = folder.recipe()
     checkpoint, weights = checkpoint or recipe.select, weights or recipe.evaluate
@@ -65,13 +66,14 @@ def predict_files(
     console.print(f"weights of step {state['step']} from {state['folder']}", highlight=False, soft_wrap=True)
     with PredictionLog(out, _origin(recipe, weights, state)) as log:
         skipped = _predict_pending(model.to(device), recipe, entries, log, size, device, console)
-        write_files(log, entries, recipe.tasks, skipped)
-    if len(skipped) < len(entries):
+        write_files(log, entries, recipe.tasks, skipped | foreign)
+    done, every = len(entries) - len(skipped), len(entries) + len(foreign)
+    if done:
         _write_legend(recipe, recipe_colors(recipe), out / OVERLAYS / "legend.png")
-    if skipped:
-        console.print(f"{len(skipped)} skipped: {out / SKIPPED}", highlight=False, soft_wrap=True)
-    console.print(f"{len(entries) - len(skipped)} of {len(entries)} images: {out}", highlight=False, soft_wrap=True)
-    return 2 if skipped else 0
+    if done < every:
+        console.print(f"{every - done} skipped: {out / SKIPPED}", highlight=False, soft_wrap=True)
+    console.print(f"{done} of {every} images: {out}", highlight=False, soft_wrap=True)
+    return 2 if done < every else 0
 
 
 def _origin(recipe: Recipe, weights: str, state: dict[str, Any]) -> dict[str, Any]:
@@ -147,16 +149,37 @@ def _images(paths: Sequence[Path], written: Sequence[Path]) -> Iterator[Path]:
         raise DataError("no image was given; name image files, or folders that hold some.")
     for path in paths:
         if path.is_dir():
-            ours = {folder.resolve() for folder in written}
-            seen = (p for p in path.rglob("*") if p.suffix.lower() in MORE_SUFFIXES and not p.name.startswith("."))
-            found = sorted(p for p in seen if p.is_file() and p.parent.resolve() not in ours)
+            found = list(_below(path, MORE_SUFFIXES, written))
             if not found:
-                raise DataError(f"the folder {path} holds no image ({', '.join(MORE_SUFFIXES)}).")
+                others = Counter(map(_ending, _below(path, tuple(FOREIGN), written)))
+                only = ", ".join(f"{count:,} {ending} ({FOREIGN[ending]})" for ending, count in others.most_common())
+                raise DataError(
+                    f"the folder {path} holds no image ({', '.join(MORE_SUFFIXES)}){f', only {only}' * bool(only)}."
+                )
             yield from found
         elif path.is_file():
             yield path
         else:
             raise DataError(f"there is no file or folder {path}; check the path.")
+
+
+def _below(folder: Path, endings: tuple[str, ...], written: Sequence[Path]) -> Iterator[Path]:
+    ours = {path.resolve() for path in written}
+    for path in sorted(folder.rglob("*")):
+        shown = path.name.lower().endswith(endings) and not path.name.startswith(".")
+        if shown and path.is_file() and path.parent.resolve() not in ours:
+            yield path
+
+
+def _foreign(paths: Sequence[Path], out: Path) -> dict[Path, str]:
+    """Return the files of folders that are images in formats that nobody reads, and why they are skipped."""
+    folders = (path for path in paths if path.is_dir())
+    found = (file for path in folders for file in _below(path, tuple(FOREIGN), (out / MASKS, out / OVERLAYS)))
+    return {file: f"{file} is {FOREIGN[_ending(file)]}" for file in found}
+
+
+def _ending(file: Path) -> str:
+    return next(ending for ending in FOREIGN if file.name.lower().endswith(ending))
 
 
 def _stems(files: Sequence[Path]) -> list[str]:

@@ -41,7 +41,9 @@ def data_check(
     if fix is not None:
         changes = fix_manifest(report, fix)
         _say_changes(console, fix, changes)
-        report = _watched(console, fix, allow_outside, remote, box_numbers)
+        # What were corner and size are corners in the copy, and must not be turned twice.
+        left = None if box_numbers == "size" else box_numbers
+        report = _watched(console, fix, allow_outside, remote, left)
     show_report(console, report)
     if out is not None:
         write_problems(report.problems, out)

@@ -12,6 +12,7 @@ from ssmtl.manifests.divided import Divided, HowToSplit, split_manifest
 from ssmtl.manifests.split import SPLITS
 
 _TRAITS_SHOWN = 60
+_FEW = 5
 
 
 def data_split(file: Path, out: Path, how: HowToSplit) -> int:
@@ -28,11 +29,14 @@ def data_split(file: Path, out: Path, how: HowToSplit) -> int:
             highlight=False,
             soft_wrap=True,
         )
+    few = _few(done)
+    if few:
+        console.print(f"[yellow]warning:[/] {few}", highlight=False, soft_wrap=True)
     if done.copies:
         _say(console, f"{done.copies:,} image(s) show the same picture as another one; they stay together.")
     if done.kept:
         _say(console, f"{done.kept:,} row(s) kept the split that they had; --again divides all anew.")
-    backup = "" if out.resolve() != file.resolve() else f", as it was: {file}.bak"
+    backup = f", as it was: {done.backup}" if done.backup else ""
     _say(console, f"manifest: {out}{backup}")
     _say(console, f"next: ssmtl run custom --data {out}")
     return 0
@@ -57,6 +61,18 @@ def _table(done: Divided) -> Table:
         if len(inside) > _TRAITS_SHOWN:
             table.add_row(f"  ... and {len(inside) - _TRAITS_SHOWN:,} classes more")
     return table
+
+
+def _few(done: Divided) -> str:
+    """Return one line on all tasks that have some labels to score on, but too few; nothing where there are none."""
+    found = []
+    for place, task in enumerate(done.traits.names[: done.traits.tasks]):
+        counts = np.bincount(done.split[_rows(done, place)], minlength=len(SPLITS)).tolist()
+        few = [f"{count} in {name}" for name, count in zip(SPLITS[1:], counts[1:], strict=True) if 0 < count < _FEW]
+        found += [f"{task} has {' and '.join(few)}"] if few else []
+    if not found:
+        return ""
+    return f"scores on fewer than {_FEW} labeled images say little: {', '.join(found)}; label more images."
 
 
 def _rows(done: Divided, trait: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

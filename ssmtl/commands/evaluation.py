@@ -50,11 +50,13 @@ def evaluate_run(
 def relocate(recipe: Recipe, data: Path) -> Recipe:
     """Return the recipe with its data folder replaced, for data that moved since training.
 
-    Readers keep what they had below the recipe's `data`. Raises CheckpointError for a recipe that read no folder.
+    Readers keep what they had below the recipe's `data`. Where `data` is a file, such as a manifest, its folder is
+    meant. Raises CheckpointError for a recipe that read no folder.
     """
     if recipe.data is None:
         raise CheckpointError(f"the recipe '{recipe.name}' was trained without a data folder; leave out --data.")
-    return Recipe.model_validate(_moved(recipe.model_dump(), recipe.data, str(data)))
+    folder = data.parent if data.is_file() else data
+    return Recipe.model_validate(_moved(recipe.model_dump(), recipe.data, str(folder)))
 
 
 def _moved(value: Any, old: str, new: str) -> Any:

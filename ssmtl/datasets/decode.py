@@ -20,6 +20,16 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 MORE_SUFFIXES = (*SUFFIXES, ".tif", ".tiff", ".webp")
 """Endings of what `ssmtl predict` takes: nobody drew labels on those files, so that a format may be a rare one."""
 
+_SAVE, _EXPORT = "another image format; save it as PNG", "a medical format; export it as 8-bit PNG"
+FOREIGN = {
+    **dict.fromkeys((".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".ppm", ".pgm", ".tga", ".psd", ".exr"), _SAVE),
+    **dict.fromkeys((".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw"), "raw data of a camera; develop it to PNG"),
+    **dict.fromkeys((".svg", ".eps"), "a drawing without pixels; export it as PNG"),
+    **dict.fromkeys((".dcm", ".dicom", ".nii", ".nii.gz", ".mha", ".nrrd"), _EXPORT),
+    **dict.fromkeys((".svs", ".ndpi", ".mrxs", ".czi"), "a slide of a microscope; export it as PNG"),
+}
+"""{ending: why} of files that show something, but that nobody here reads, and what to do about it."""
+
 Alpha: TypeAlias = Literal["refuse", "over_black"]
 Mask: TypeAlias = UInt8[np.ndarray, "h w"]
 

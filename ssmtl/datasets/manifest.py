@@ -69,7 +69,10 @@ class Manifest(FileReader):
         Raises DataError for a table that can't be read, or whose header has problems.
         """
         place = Path(path).expanduser().absolute()
-        return cls(place.parent, **{"file": place.name, "named": named_classes(place), **fields})
+        return cls(
+            place.parent,
+            **{"file": place.name, "named": named_classes(place, remote=fields.get("remote", False)), **fields},
+        )
 
     def folder(self) -> Path:
         """Return the real path of `root`; raises DataError when it is missing. What lies in it, its rows say."""

@@ -6,7 +6,17 @@ from typing import NamedTuple
 from ssmtl.datasets.box_columns import Numbers, as_written
 from ssmtl.errors import DataError, nearest
 from ssmtl.manifests.cells import BOXES_LOOK_LIKE, parse_boxes
-from ssmtl.manifests.notations import Notation, Order, Written, corners, dump, fits, recognize
+from ssmtl.manifests.notations import (
+    Notation,
+    Order,
+    Written,
+    are_fractions,
+    corners,
+    dump,
+    fits,
+    in_pixels,
+    recognize,
+)
 from ssmtl.manifests.pictures import Flaw
 
 REPAIR = "boxes"
@@ -27,11 +37,27 @@ def look_at_boxes(text: str) -> BoxLook:
     try:
         return BoxLook(tuple(parse_boxes(text)))
     except DataError as error:
-        notation = recognize(text)
+        try:
+            notation = recognize(text)
+        except DataError as unclear:
+            what, _, fix = str(unclear).partition("; ")
+            return BoxLook(flaws=(Flaw(f"has boxes that can be read in two ways: {what}", fix, repairable=False),))
         if notation is not None:
             return BoxLook(notation=notation)
+        if text.strip()[:1] not in ("[", "{", "("):
+            return BoxLook(flaws=(_no_boxes(text),))
         what = f"has boxes that can't be understood: {str(error).partition('; ')[0]}"
         return BoxLook(flaws=(Flaw(what, f"write them as {BOXES_LOOK_LIKE}, and [] for none.", repairable=False),))
+
+
+def _no_boxes(text: str) -> Flaw:
+    """Tell a person who wrote something else than boxes what a cell of them may hold."""
+    shown = text[:60] + "..." * (len(text) > 60)
+    what = f"has '{shown}' for boxes, but a JSON list, [] for nothing there, or a COCO file (.json) was expected"
+    fix = f"write {BOXES_LOOK_LIKE}, or [] if there is nothing; empty the cell if nobody looked."
+    if text.strip().lower().endswith((".txt", ".xml")):
+        fix = f"write {BOXES_LOOK_LIKE} here; `ssmtl data init` does it for folders of YOLO and Pascal VOC files."
+    return Flaw(what, fix, repairable=False)
 
 
 def box_flaws(boxes: tuple[tuple[str, Numbers], ...], size: tuple[int, int]) -> tuple[list[Flaw], list[Flaw]]:
@@ -89,7 +115,9 @@ def turned(
     """Return a cell in the notation of a manifest, None where that needs a person, and what to tell about it."""
     what = f"has boxes in another notation ({notation.name}), but JSON was expected: {BOXES_LOOK_LIKE}"
     boxes = []
-    for label, numbers in notation.boxes:
+    scale = notation.form != "yolo" and are_fractions([box.numbers for box in notation.boxes], size)
+    for label, written in notation.boxes:
+        numbers = in_pixels(written, size) if scale else written
         name = _name(label, classes, numbered=notation.form == "yolo")
         if name is None:
             return None, Flaw(what, _which_class(label, classes), repairable=False)

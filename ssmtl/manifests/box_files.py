@@ -49,7 +49,7 @@ class BoxFiles:
         if place.path is None:
             return Flaw(place.what, place.fix, repairable=False)
         try:
-            names = classes or found_classes(self.finder.root, column, pa.chunked_array([[text]]))
+            names = classes or found_classes(self.finder.root, column, pa.chunked_array([[str(place.path)]]))
             listing = read_coco(place.path, names)
         except DataError as error:
             return Flaw(*halves(error, place.path), repairable=False)

@@ -79,7 +79,7 @@ def _checked(
     rows.run(progress)
     judge(rows)
     if not ledger.refused:
-        _confirm(path, ledger, before)
+        _confirm(path, ledger, before, remote=remote)
     report = Report(
         path=path,
         sheet=sheet,
@@ -95,10 +95,10 @@ def _checked(
     return report
 
 
-def _confirm(path: Path, ledger: Ledger, before: str) -> None:
+def _confirm(path: Path, ledger: Ledger, before: str, *, remote: bool) -> None:
     """Open the manifest as training does, which has the last word, and stamp it."""
     try:
-        open_manifest(path)
+        open_manifest(path, remote=remote)
     except DataError as error:
         what, _, fix = str(error).partition("; ")
         ledger.add(WHOLE, what, fix or "correct the file.")

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from ssmtl.datasets.coco_json import UNUSED
 from ssmtl.datasets.json_files import entries_of, field_of, read_json
+from ssmtl.datasets.remote import fetch, is_uri
 from ssmtl.errors import DataError, nearest
 from ssmtl.manifests.cells import is_coco, parse_boxes, parse_labels
 from ssmtl.manifests.columns import Column, annotations
@@ -30,7 +31,7 @@ def read_classes(path: Path, columns: Iterable[Column]) -> dict[str, Names]:
     column of masks without names.
     """
     place, known = classes_path(path), annotations(columns)
-    found = read_json(place) if place.exists() else {}
+    found = _read(place) if place.exists() else {}
     if not isinstance(found, dict):
         raise DataError(f'{place} is no object; write it as {{"label": ["normal", "pneumonia"]}}, a list a column.')
     kinds = {column.kind for column in known}
@@ -49,6 +50,22 @@ def read_classes(path: Path, columns: Iterable[Column]) -> dict[str, Names]:
     return {kind: tuple(names) for kind, names in found.items()}
 
 
+def _read(place: Path) -> Any:
+    """Return the content of a classes file, which its owner wrote: nobody can fetch it again."""
+    try:
+        return read_json(place)
+    except DataError as error:
+        cause, how = error.__cause__, "correct it"
+        why = f" ({cause})"
+        if isinstance(cause, json.JSONDecodeError):
+            why = f" at line {cause.lineno}, column {cause.colno} ({cause.msg})"
+            how = "correct it there: a comma too many or missing, or a quote"
+        raise DataError(
+            f"{place} can't be read as JSON{why}; {how}. Without that file, the classes are those that the cells name, "
+            "and those of masks are unknown."
+        ) from error
+
+
 def write_classes(path: Path, classes: Mapping[str, Names]) -> Path:
     """Write the classes file of the manifest at `path`, and return where."""
     place = classes_path(path)
@@ -56,8 +73,11 @@ def write_classes(path: Path, classes: Mapping[str, Names]) -> Path:
     return place
 
 
-def found_classes(root: Path, column: Column, cells: pa.ChunkedArray) -> Names:
-    """Return the class names that a column holds, sorted; raises DataError for a cell that can't be read."""
+def found_classes(root: Path, column: Column, cells: pa.ChunkedArray, *, remote: bool = False) -> Names:
+    """Return the class names that a column holds, sorted; raises DataError for a cell that can't be read.
+
+    COCO files behind protocols are fetched with `remote` only.
+    """
     texts = [text for text in pc.unique(cells).to_pylist() if text is not None]
     if column.form == "label":
         return tuple(sorted(texts))
@@ -65,8 +85,16 @@ def found_classes(root: Path, column: Column, cells: pa.ChunkedArray) -> Names:
         return tuple(sorted({name for text in texts for name in parse_labels(text)}))
     names = {box.label for text in texts if not is_coco(text) for box in parse_boxes(text)}
     for text in filter(is_coco, texts):
-        names.update(_categories(root / text))
+        names.update(_categories(_local(root, text, remote=remote)))
     return tuple(sorted(names))
+
+
+def _local(root: Path, text: str, *, remote: bool) -> Path:
+    if not is_uri(text):
+        return root / text
+    if not remote:
+        raise DataError(f"'{text}' lies behind a protocol, and nothing is fetched unasked; allow it with --remote.")
+    return fetch(text)
 
 
 def _categories(path: Path) -> list[str]:

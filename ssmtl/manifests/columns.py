@@ -75,10 +75,10 @@ def parse_header(header: Sequence[str], file: str) -> tuple[tuple[Column, ...], 
     """
     columns: list[Column] = []
     problems: list[Problem] = []
-    for place, text in enumerate(header, start=1):
+    for place, text in enumerate(header):
         if not text.strip():
-            problems.append(_problem(file, f"column {place} has no header", "name it, or take the column out"))
-        elif text in header[: place - 1]:
+            problems.append(_problem(file, no_header(place), "name it, or take the column out"))
+        elif text in header[:place]:
             problems.append(_problem(file, f"the column '{text}' is there twice", "take one of the two out"))
         elif (column := column_of(text)) is not None:
             columns.append(column)
@@ -94,6 +94,11 @@ def parse_header(header: Sequence[str], file: str) -> tuple[tuple[Column, ...], 
     if IMAGE not in (column.header for column in columns):
         problems.append(_problem(file, *_no_image(header)))
     return tuple(columns), problems
+
+
+def no_header(place: int) -> str:
+    """Return what is wrong with a column that has no header, the first being 0."""
+    return f"column {place + 1} has no header"
 
 
 def column_of(header: str) -> Column | None:

@@ -1,8 +1,9 @@
 """`ssmtl data split`: a checked manifest, divided, with the hashes of its images written down."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from ssmtl.manifests.fingerprints import SAME_PICTURE, Fingerprints, Words, join
 from ssmtl.manifests.opened import ManifestFile, open_manifest
 from ssmtl.manifests.split import FREE, SPLITS, Gap, Traits, divide, gaps
 from ssmtl.manifests.stamp import write_stamp
-from ssmtl.manifests.table import write_table
+from ssmtl.manifests.table import write_more_jsonl, write_table
 from ssmtl.manifests.traits import traits_of
 from ssmtl.manifests.verdicts import DIVIDE_AGAIN
 
@@ -53,6 +54,7 @@ class Divided:
     """A manifest that was divided: what its rows carry, the group and the split of each, and what is missing where.
 
     `copies` counts images that show the same picture as another one, `kept` the rows whose split was already there.
+    `backup` is the table as it was, None where it stands untouched.
     """
 
     path: Path
@@ -62,6 +64,7 @@ class Divided:
     gaps: tuple[Gap, ...]
     copies: int
     kept: int
+    backup: Path | None
 
 
 def split_manifest(
@@ -69,24 +72,25 @@ def split_manifest(
 ) -> Divided:
     """Check a manifest, divide its rows, and write it to `out` with the columns split, sha256 and phash, and its stamp.
 
-    Where `out` is `path`, the table that was there is kept as `<path>.bak`. Raises DataError for shares that leave
+    Where `out` is `path`, the table that was there is kept as `<path>.bak`, or `.bak2` and so on where that is taken.
+    JSONL and Parquet keep lists, numbers and other fields as they are. Raises DataError for shares that leave
     nothing to train on, for an `out` in another folder, for a manifest with problems that dividing doesn't solve, and
     for rows of one group whose splits differ already.
     """
     _check_arguments(path, out, how)
     report = check_manifest(path, allow_outside=how.allow_outside, remote=how.remote, progress=progress)
     _require_sound(path, report, how)
-    manifest = open_manifest(path)
+    manifest = open_manifest(path, remote=how.remote)
     traits = traits_of(manifest)
     pictures = same_pictures(report.prints, how.near)
     groups = _groups(manifest, pictures)
     fixed = np.full(len(groups), FREE, dtype=np.int8) if how.again else _given(manifest)
     _require_agreement(manifest, groups, fixed)
     split = _share_out(traits, groups, fixed, how)
-    _write(manifest, report.prints, split, out)
+    backup = _write(manifest, report.prints, split, out)
     missing = tuple(gaps(traits, groups, split, how.shares))
     copies = len(pictures) - len(np.unique(pictures))
-    return Divided(out, traits, groups, split, missing, copies, int((fixed != FREE).sum()))
+    return Divided(out, traits, groups, split, missing, copies, int((fixed != FREE).sum()), backup)
 
 
 def _share_out(
@@ -168,26 +172,42 @@ def _require_agreement(manifest: ManifestFile, groups: Int64[np.ndarray, " n"], 
         )
 
 
-def _write(manifest: ManifestFile, prints: Fingerprints, split: Int8[np.ndarray, " n"], out: Path) -> None:
-    """Write the table with its three columns, the classes file and the stamp."""
-    # Parquet keeps the types that its columns have for other programs; to check them they were read as text.
-    table = manifest.table if manifest.path.suffix.lower() != ".parquet" else pq.ParquetFile(manifest.path).read()
+def _write(manifest: ManifestFile, prints: Fingerprints, split: Int8[np.ndarray, " n"], out: Path) -> Path | None:
+    """Write the table with its three columns, the classes file and the stamp; return the backup, if one was needed."""
+    backup = None
+    if out.resolve() == manifest.path.resolve():
+        backup = _free_backup(manifest.path)
+        shutil.copy2(manifest.path, backup)
+    elif classes_path(manifest.path).exists():
+        shutil.copy2(classes_path(manifest.path), classes_path(out))
     columns = {
         SPLIT: pa.array([SPLITS[place] for place in split.tolist()], pa.string()),
         SHA256: _hexadecimal(prints.sha256),
         PHASH: _hexadecimal(prints.phash),
     }
+    if out.suffix.lower() == ".jsonl":
+        write_more_jsonl(manifest.path, pa.table(columns), out)
+    else:
+        write_table(_with_columns(manifest, columns), out)
+    write_stamp(out, len(manifest.table))
+    return backup
+
+
+def _with_columns(manifest: ManifestFile, columns: Mapping[str, pa.Array]) -> pa.Table:
+    # Parquet keeps the types that its columns have for other programs; to check them they were read as text.
+    table = manifest.table if manifest.path.suffix.lower() != ".parquet" else pq.ParquetFile(manifest.path).read()
     for header, cells in columns.items():
         if header in table.column_names:
             table = table.set_column(table.column_names.index(header), header, cells)
         else:
             table = table.append_column(header, cells)
-    if out.resolve() == manifest.path.resolve():
-        shutil.copy2(manifest.path, manifest.path.with_name(f"{manifest.path.name}.bak"))
-    elif classes_path(manifest.path).exists():
-        shutil.copy2(classes_path(manifest.path), classes_path(out))
-    write_table(table, out)
-    write_stamp(out, len(table))
+    return table
+
+
+def _free_backup(path: Path) -> Path:
+    """Return a name for the table as it is: an older backup holds what its owner may have nowhere else."""
+    names = (path.with_name(f"{path.name}.bak{number}") for number in chain(("",), count(2)))
+    return next(name for name in names if not name.exists())
 
 
 def _hexadecimal(hashes: Words) -> pa.Array:

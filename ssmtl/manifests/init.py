@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
+from ssmtl.datasets.decode import FOREIGN
 from ssmtl.errors import DataError
 from ssmtl.manifests.classes import classes_path, write_classes
 from ssmtl.manifests.layouts.boxes import read_coco_files, read_voc_files, read_yolo_files
@@ -19,10 +20,9 @@ from ssmtl.manifests.table import SUFFIXES, write_table
 
 _ABOUT = ("split", "source", "group")
 _NOT_READ = {
-    **dict.fromkeys(
-        (".tif", ".tiff", ".webp", ".heic", ".ppm", ".pgm", ".jp2"), "another image format; save it as PNG"
-    ),
-    **dict.fromkeys((".dcm", ".dicom", ".nii", ".gz", ".mha", ".nrrd"), "a medical format; export it as 8-bit PNG"),
+    **dict.fromkeys((".tif", ".tiff", ".webp"), FOREIGN[".ppm"]),
+    **FOREIGN,
+    ".gz": FOREIGN[".nii.gz"],
     **dict.fromkeys((".npy", ".npz", ".mat", ".h5", ".hdf5"), "arrays; save every image as PNG"),
     **dict.fromkeys((".zip", ".tar", ".rar", ".7z"), "an archive; unpack it"),
 }

@@ -8,9 +8,11 @@ import ast
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ssmtl.datasets.box_columns import Numbers
+from ssmtl.errors import DataError
 
 Form: TypeAlias = Literal["numbers", "yolo", "coco", "corners"]
 Order: TypeAlias = Literal["corners", "size"]
@@ -19,6 +21,7 @@ _CLASS_KEYS = ("class", "category", "category_name", "label", "name", "class_nam
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 _MIDDLE = 1.0
+_TINY = 2
 
 
 class Written(NamedTuple):
@@ -37,7 +40,10 @@ class Notation(NamedTuple):
 
 
 def recognize(text: str) -> Notation | None:
-    """Return the notation of a cell that is not that of a manifest, None for one that nobody knows."""
+    """Return the notation of a cell that is not that of a manifest, None for one that nobody knows.
+
+    Raises DataError for numbers that can be read in two ways.
+    """
     text = text.strip()
     if text[:1] in ("[", "(", "{"):
         found = _json(text)
@@ -64,6 +70,17 @@ def fits(written: Numbers, order: Order, size: tuple[int, int]) -> bool:
     right, bottom = (c, d) if order == "corners" else (a + c, b + d)
     height, width = size
     return -_MIDDLE <= a < right <= width + _MIDDLE and -_MIDDLE <= b < bottom <= height + _MIDDLE
+
+
+def are_fractions(boxes: Sequence[Numbers], size: tuple[int, int]) -> bool:
+    """Tell whether all numbers of an image's boxes are within 0 and 1, though its (height, width) is above (2, 2)."""
+    return bool(boxes) and all(size) and max(size) > _TINY and all(0 <= side <= 1 for box in boxes for side in box)
+
+
+def in_pixels(fractions: Numbers, size: tuple[int, int]) -> Numbers:
+    """Return x, y, x, y in fractions of the sides of an image of (height, width) as pixels."""
+    (height, width), (a, b, c, d) = size, fractions
+    return a * width, b * height, c * width, d * height
 
 
 def dump(boxes: list[tuple[str, Numbers]]) -> str:
@@ -130,6 +147,7 @@ def _of_numbers(text: str) -> Notation | None:
     rows = [row for row in re.split(r"[;\n|]", text) if row.strip()]
     decimal = _decimal_commas(text)
     if decimal:
+        _require_one_reading(rows, decimal)
         return Notation("bare numbers with decimal commas", "numbers", decimal)
     boxes = []
     for row in rows:
@@ -148,6 +166,17 @@ def _of_numbers(text: str) -> Notation | None:
     if fractions or any(named):
         return None
     return Notation("bare numbers", "numbers", tuple(boxes))
+
+
+def _require_one_reading(rows: list[str], decimal: tuple[Written, ...]) -> None:
+    """Refuse numbers with decimal commas that are whole boxes, too, where their commas separate numbers."""
+    words = [row.replace(",", " ").split() for row in rows]
+    if all(len(numbers) % 4 == 0 for numbers in words):
+        one = " ".join(f"{side:g}" for side in decimal[0].numbers)
+        raise DataError(
+            f"'{';'.join(rows)[:60]}' may be {len(decimal)} box(es) with decimal commas, the first {one}, or "
+            f"{sum(map(len, words)) // 4} of whole numbers, the first {' '.join(words[0][:4])}; write them as JSON."
+        )
 
 
 def _decimal_commas(text: str) -> tuple[Written, ...]:

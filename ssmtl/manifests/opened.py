@@ -31,21 +31,24 @@ class ManifestFile:
         return line_of(self.path, row)
 
 
-def open_manifest(path: Path) -> ManifestFile:
-    """Return all that a manifest says; raises DataError for what can't be read, and for problems of its header."""
+def open_manifest(path: Path, *, remote: bool = False) -> ManifestFile:
+    """Return all that a manifest says; raises DataError for what can't be read, and for problems of its header.
+
+    Class names are looked up in COCO files behind protocols with `remote` only.
+    """
     path = path.expanduser().absolute()
     table = read_table(path)
     columns = require_columns(table.column_names, str(path))
     root = path.parent.resolve()
     given = read_classes(path, columns)
     classes = {
-        column.kind: given.get(column.kind) or _found(path, root, column, table.column(column.header))
+        column.kind: given.get(column.kind) or _found(path, root, column, table.column(column.header), remote)
         for column in annotations(columns)
     }
     return ManifestFile(path, root, table, columns, classes)
 
 
-def named_classes(path: Path) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def named_classes(path: Path, *, remote: bool = False) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return (kind, class names) of every annotation of a manifest, in the order of its columns.
 
     Reads the header and the classes file, and of the rows only columns whose classes have no names there. Raises
@@ -60,7 +63,7 @@ def named_classes(path: Path) -> tuple[tuple[str, tuple[str, ...]], ...]:
             table = pa.Table.from_batches(
                 list(read_batches(path, [column.header])), pa.schema([(column.header, pa.string())])
             )
-            names = _found(path, path.parent.resolve(), column, table.column(0))
+            names = _found(path, path.parent.resolve(), column, table.column(0), remote)
         found.append((column.kind, names))
     return tuple(found)
 
@@ -74,9 +77,9 @@ def splits_of(path: Path) -> frozenset[str]:
     )
 
 
-def _found(path: Path, root: Path, column: Column, cells: pa.ChunkedArray) -> tuple[str, ...]:
+def _found(path: Path, root: Path, column: Column, cells: pa.ChunkedArray, remote: bool) -> tuple[str, ...]:
     try:
-        return found_classes(root, column, cells)
+        return found_classes(root, column, cells, remote=remote)
     except DataError as error:
         raise DataError(
             f"{path} has in its column '{column.header}': {error} Or name the column's classes in "

@@ -73,6 +73,11 @@ class Finder:
             instead = self._almost(text)
             if instead:
                 return Place(None, "is missing", f"the folder has {instead}: correct the cell.", instead)
+            instead = self._without_folder(text)
+            if instead:
+                own = Path(text).parts[0] == self.root.name
+                fix = f"the folder has {instead}, as paths are relative to the manifest: correct the cell."
+                return Place(None, "is missing", fix, instead if own else None)
             return Place(None, "is missing", "restore the file, correct the path, or take the row out.")
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         return Place(None, f"can't be reached ({reason})", "correct the path, or its permissions.")
@@ -89,6 +94,16 @@ class Finder:
                 return None
             at /= part if part in alike else alike[0]
         return at.as_posix() if at.as_posix() != text and (self.root / at).is_file() else None
+
+    def _without_folder(self, text: str) -> str | None:
+        """Return the file that a cell names but for its first folder, as paths written from elsewhere do."""
+        given = Path(text.strip().replace("\\", "/"))
+        if given.is_absolute() or ".." in given.parts or len(given.parts) < 2:
+            return None
+        rest = Path(*given.parts[1:])
+        if (self.root / given.parts[0]).exists() or not (self.root / rest).is_file():
+            return None
+        return rest.as_posix()
 
     def _names(self, folder: Path) -> dict[str, tuple[str, ...]]:
         """Return {plain name: names} of what is in a folder."""

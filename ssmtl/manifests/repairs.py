@@ -27,7 +27,7 @@ from ssmtl.manifests.mask_files import class_numbers
 from ssmtl.manifests.pictures import REPAIR as PICTURE
 from ssmtl.manifests.pictures import repaired
 from ssmtl.manifests.problems import Problem, Repair
-from ssmtl.manifests.row_check import HEADER
+from ssmtl.manifests.row_check import EMPTY_ROW, HEADER, SPARE_COLUMN
 from ssmtl.manifests.verdicts import DUPLICATE
 
 _BINARY_FOREGROUND = 255
@@ -99,11 +99,14 @@ class _Fixer:
 
     def __post_init__(self) -> None:
         self._cells: dict[int, dict[int, Repair]] = {}
-        self._dropped: set[int] = set()
+        self._dropped: dict[int, str] = {}
+        self._spare: set[int] = set()
         self._inverted: set[int] = set()
         for repair in self.report.repairs:
-            if repair.name == DUPLICATE:
-                self._dropped.add(repair.row)
+            if repair.name in (DUPLICATE, EMPTY_ROW):
+                self._dropped[repair.row] = repair.name
+            elif repair.name == SPARE_COLUMN:
+                self._spare.add(repair.column)
             elif repair.row != WHOLE:
                 self._cells.setdefault(repair.row, {})[repair.column] = repair
             elif repair.name == MASK:
@@ -119,7 +122,9 @@ class _Fixer:
             if repair.name == HEADER:
                 before, header[repair.column] = header[repair.column], repair.text or ""
                 self.changes.append(Change(1, 1, before, HEADER, before, header[repair.column]))
-        return header
+        for place in sorted(self._spare):
+            self.changes.append(Change(1, 1, f"column {place + 1}", SPARE_COLUMN, "", "", "left out"))
+        return self._kept(header)
 
     def rows(self) -> Iterator[list[str]]:
         """Yield the new rows; ragged ones stay as they are."""
@@ -127,9 +132,9 @@ class _Fixer:
         for row, cells in sheet.rows():
             old = int(sheet.lines[row])
             if row in self._dropped:
-                self.changes.append(Change(old, 0, "", DUPLICATE, "", "", "left out"))
+                self.changes.append(Change(old, 0, "", self._dropped[row], "", "", "left out"))
                 continue
-            new = sheet.ragged.get(row) or self._row(row, [cell or "" for cell in cells], old, line)
+            new = sheet.ragged.get(row) or self._kept(self._row(row, [cell or "" for cell in cells], old, line))
             line += 1 + sum(cell.count("\n") for cell in new)
             yield new
 
@@ -147,6 +152,9 @@ class _Fixer:
             if repair.name == PICTURE:
                 self._forget_hashes(cells, old, new)
         return cells
+
+    def _kept(self, cells: list[str]) -> list[str]:
+        return [cell for place, cell in enumerate(cells) if place not in self._spare]
 
     def _forget_hashes(self, cells: list[str], old: int, new: int) -> None:
         for place, header in enumerate(self.report.sheet.header):

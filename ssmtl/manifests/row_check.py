@@ -12,14 +12,16 @@ import numpy as np
 
 from ssmtl.errors import DataError, nearest
 from ssmtl.manifests.box_cells import Evidence
+from ssmtl.manifests.box_doubts import Doubts
 from ssmtl.manifests.box_files import BoxFiles
 from ssmtl.manifests.cells import is_coco, parse_labels
-from ssmtl.manifests.classes import read_classes
-from ssmtl.manifests.columns import GROUP, SOURCE, Column, column_of, parse_header
+from ssmtl.manifests.classes import classes_path, read_classes
+from ssmtl.manifests.columns import GROUP, SOURCE, Column, column_of, no_header, parse_header
 from ssmtl.manifests.fingerprints import Fingerprints
 from ssmtl.manifests.ledger import WHOLE, Ledger
 from ssmtl.manifests.notations import Notation, Order
 from ssmtl.manifests.palettes import Palettes
+from ssmtl.manifests.pictures import halves
 from ssmtl.manifests.places import Finder
 from ssmtl.manifests.problems import Repair
 from ssmtl.manifests.row_files import Note, RowLooker, RowSeen, RowTexts
@@ -32,6 +34,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Called with the rows done and those there are."""
 
 CLASS, SPLIT, HEADER, VALUE = "class name", "split word", "header", "value"
+EMPTY_ROW, SPARE_COLUMN = "empty row", "spare column"
 
 _THREADS = 2
 _AHEAD = 64
@@ -64,6 +67,7 @@ class RowCheck:
     """Class names of the classes file, by kind."""
     looker: RowLooker
     evidence: dict[int, Evidence]
+    doubts: dict[int, Doubts]
     tallies: Tallies
     masks: dict[int, Masks] = field(default_factory=dict)
     notations: list[tuple[int, int, Notation, tuple[int, int]]] = field(default_factory=list)
@@ -83,8 +87,8 @@ class RowCheck:
         try:
             given = read_classes(sheet.path, columns)
         except DataError as error:
-            what, _, fix = str(error).partition("; ")
-            ledger.add(WHOLE, what, fix)
+            place = classes_path(sheet.path)
+            ledger.add(WHOLE, *halves(error, place), file=place.name)
             given = {}
         finder = Finder(sheet.path.parent.resolve(), allow_outside, remote)
         looker = RowLooker(
@@ -106,6 +110,7 @@ class RowCheck:
             looker,
             tallies=tallies,
             evidence={place: Evidence(box_order) for place, form in annotated if form == "boxes"},
+            doubts={place: Doubts(box_order) for place, form in annotated if form == "boxes"},
             masks={place: Masks() for place, form in annotated if form == "mask"},
             names={place: Counter() for place, form in annotated if form != "mask"},
         )
@@ -139,9 +144,13 @@ class RowCheck:
 
     def _texts(self, row: int, cells: tuple[str | None, ...]) -> RowTexts:
         image = self.cell(cells, "image")
-        if image is None and "image" in self.places:
+        empty = not any(cells)
+        if empty:
+            fix = "take the row out."
+            self.ledger.add(row, "is a row of empty cells", fix, repair=Repair(EMPTY_ROW, row, WHOLE))
+        elif image is None and "image" in self.places:
             self.ledger.add(row, "names no image", "fill in the image's path, or take the row out.")
-        self.row_hashes.append(hash(cells))
+        self.row_hashes.append(0 if empty else hash(cells))
         self.image_hashes.append(hash(normpath(image)) if image else 0)
         files: dict[str, list[tuple[int, str]]] = {"mask": [], "boxes": []}
         for column in self.columns:
@@ -186,7 +195,10 @@ class RowCheck:
                 if seen.notations[place].form == "numbers":
                     self.evidence[place].add(seen.notations[place].boxes, seen.size)
             else:
-                found = Counter(name for name, _ in seen.boxes.get(place, ()))
+                boxes = seen.boxes.get(place, ())
+                if not is_coco(text):
+                    self.doubts[place].add(seen.row, boxes, seen.size)
+                found = Counter(name for name, _ in boxes)
                 self._names(column, text, seen.row, found)
                 self.tallies.show(column.header, split, found, boxes=True)
         else:
@@ -273,11 +285,22 @@ def _columns(sheet: Sheet, ledger: Ledger) -> tuple[tuple[Column, ...], dict[str
     meant = dict(_meant_headers(sheet.header))
     header = [meant.get(place, text) for place, text in enumerate(sheet.header)]
     columns, left = parse_header(header, sheet.path.name)
+    spare = {no_header(place): place for place in _spare(sheet)}
     for problem in parse_header(sheet.header, sheet.path.name)[1]:
         repair = None if problem.warning or problem in left else HEADER
-        ledger.problems.append(problem._replace(repair=repair))
+        ledger.problems.append(problem._replace(repair=SPARE_COLUMN if problem.what in spare else repair))
+    ledger.repairs += [Repair(SPARE_COLUMN, WHOLE, place) for place in spare.values()]
     ledger.repairs += [Repair(HEADER, WHOLE, place, text) for place, text in meant.items()]
     return columns, {column.header: header.index(column.header) for column in columns}
+
+
+def _spare(sheet: Sheet) -> Iterator[int]:
+    """Yield columns without a header that say nothing: empty ones of Excel, and the numbers that pandas gives rows."""
+    for place, text in enumerate(sheet.header):
+        cells = [] if text.strip() else list(filter(None, sheet.columns[place].to_pylist()))
+        numbers = place == 0 and all(map(str.isdecimal, cells)) and len(set(cells)) == len(cells)
+        if not text.strip() and (not cells or numbers):
+            yield place
 
 
 def _meant_headers(header: tuple[str, ...]) -> Iterator[tuple[int, str]]:

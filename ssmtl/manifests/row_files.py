@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 from ssmtl.datasets.box_columns import Numbers
 from ssmtl.manifests.box_cells import box_flaws, look_at_boxes
+from ssmtl.manifests.box_doubts import doubted
 from ssmtl.manifests.box_files import BoxFiles
 from ssmtl.manifests.cells import is_coco
 from ssmtl.manifests.fingerprints import phash_of, sha256_of
 from ssmtl.manifests.mask_files import REPAIR as MASK
 from ssmtl.manifests.mask_files import look_at_mask
-from ssmtl.manifests.notations import Notation
+from ssmtl.manifests.notations import Notation, are_fractions
 from ssmtl.manifests.palettes import Color
 from ssmtl.manifests.pictures import REPAIR as PICTURE
 from ssmtl.manifests.pictures import Flaw, look
@@ -117,6 +118,10 @@ class RowLooker:
         if is_coco(text):
             boxes, flaw = self.box_files.boxes(text, image, seen.size)
             seen.notes += [Note(column, text, flaw)] if flaw else []
+            if are_fractions([box for _, box in boxes], seen.size):
+                what = f"has boxes of {image} that look like fractions of its sides, but pixels were expected"
+                flaw = Flaw(what, "multiply each bbox of the file by the sides of its image.", repairable=False)
+                seen.notes.append(Note(column, text, flaw))
         else:
             found = look_at_boxes(text)
             if found.notation is not None:
@@ -124,6 +129,9 @@ class RowLooker:
                 return
             seen.notes += [Note(column, image, flaw) for flaw in found.flaws]
             boxes = found.boxes
+            if doubted(boxes, seen.size):
+                seen.boxes[column] = boxes
+                return
         wrong, odd = box_flaws(boxes, seen.size)
         seen.notes += [Note(column, image, flaw) for flaw in wrong]
         seen.notes += [Note(column, image, flaw, warning=True) for flaw in odd]

@@ -120,7 +120,9 @@ class _Builder:
     broken: bool = False
 
     def add(self, line: int, cells: list[str], width: int) -> None:
-        if len(cells) != width:
+        if not any(map(str.strip, cells)):
+            cells = [""] * width
+        elif len(cells) != width:
             self._uneven(line, cells, width)
             cells = (cells + [""] * width)[:width]
         self.lines.append(line)

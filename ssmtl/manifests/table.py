@@ -3,7 +3,7 @@
 import csv
 import json
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -60,9 +60,27 @@ def write_table(table: pa.Table, path: Path) -> None:
     An empty cell is nothing in CSV, absent in JSONL, null in Parquet. Raises DataError for another ending.
     """
     _require_suffix(path)
+    write = {".csv": _write_csv, ".jsonl": _write_jsonl, ".parquet": _write_parquet}[path.suffix.lower()]
+    _write_whole(path, lambda fresh: write(table, fresh))
+
+
+def write_more_jsonl(path: Path, columns: pa.Table, out: Path) -> None:
+    """Write the objects of the JSONL file `path` to `out` with the fields of `columns`, a row an object.
+
+    All others stay what they are: lists, numbers and nested objects. Raises DataError as `write_table` does.
+    """
+
+    def write(fresh: Path) -> None:
+        fields = (row for batch in columns.to_batches(_ROWS) for row in batch.to_pylist())
+        _write_entries(({**entry, **row} for entry, row in zip(_jsonl_entries(path), fields, strict=True)), fresh)
+
+    _write_whole(out, write)
+
+
+def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
     fresh = path.with_name(f".{path.name}.new")
     try:
-        {".csv": _write_csv, ".jsonl": _write_jsonl, ".parquet": _write_parquet}[path.suffix.lower()](table, fresh)
+        write(fresh)
         os.replace(fresh, path)
     except OSError as error:
         raise DataError(f"{path} can't be written ({error.strerror}); check its folder and the space left.") from error
@@ -202,11 +220,14 @@ def _write_csv(table: pa.Table, path: Path) -> None:
 
 
 def _write_jsonl(table: pa.Table, path: Path) -> None:
+    _write_entries((row for batch in table.to_batches(_ROWS) for row in batch.to_pylist()), path)
+
+
+def _write_entries(entries: Iterable[dict[str, Any]], path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
-        for batch in table.to_batches(_ROWS):
-            for row in batch.to_pylist():
-                entry = {name: value for name, value in row.items() if value is not None}
-                file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        for entry in entries:
+            filled = {name: value for name, value in entry.items() if value is not None}
+            file.write(json.dumps(filled, ensure_ascii=False) + "\n")
 
 
 def _write_parquet(table: pa.Table, path: Path) -> None:

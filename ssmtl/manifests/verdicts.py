@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 
+from ssmtl.errors import DataError
 from ssmtl.manifests.box_cells import REPAIR as BOXES
 from ssmtl.manifests.box_cells import turned
 from ssmtl.manifests.columns import Column
@@ -31,6 +32,7 @@ def judge(rows: RowCheck) -> None:
     _torn_groups(rows)
     _same_pictures(rows)
     _other_notations(rows)
+    _doubted_boxes(rows)
     for column in rows.columns:
         if column.form == "mask":
             _masks(rows, column)
@@ -108,6 +110,21 @@ def _other_notations(rows: RowCheck) -> None:
         rows.ledger.add(row, flaw.what, fix, file=_image(rows, row), repair=repair)
 
 
+def _doubted_boxes(rows: RowCheck) -> None:
+    """Write down what boxes are instead of corners; raises DataError where that isn't what the caller says."""
+    for place, doubts in rows.doubts.items():
+        if doubts.told == "size" and doubts.cornered:
+            raise DataError(
+                f"--box-numbers size says that boxes are left, top, width, height, but in '{rows.sheet.header[place]}' "
+                f"of {rows.sheet.path} those of {len(doubts.cornered):,} of {doubts.images:,} images lie in their "
+                f"image as left, top, right, bottom only, the first in line {rows.sheet.lines[doubts.cornered[0]]}; "
+                "leave --box-numbers out, or correct those boxes first."
+            )
+        for row, flaw, text in doubts.verdicts():
+            repair = Repair(BOXES, row, place, text) if text is not None else None
+            rows.ledger.add(row, flaw.what, flaw.fix, file=_image(rows, row), repair=repair)
+
+
 def _masks(rows: RowCheck, column: Column) -> None:
     place, known = rows.places[column.header], rows.given.get(column.kind, ())
     masks = rows.masks[place]
@@ -159,9 +176,15 @@ def _rare_classes(rows: RowCheck, column: Column) -> None:
         what = f"has no label in '{column.header}': every cell of it is empty or can't be used"
         rows.ledger.add(WHOLE, what, "nothing to do, unless there should be some.", warning=True)
         return
+    divided = "train" in rows.tallies.splits
     for name in rows.given.get(column.kind, tuple(sorted(rows.names.get(rows.places[column.header], ())))):
         images = rows.tallies.images(column.header, name)
-        if images < FEWEST_LABELS:
+        held_out = [f"{split} ({counts[name][split]})" for split in SPLITS[1:] if images and counts[name][split]]
+        if divided and held_out and not counts[name]["train"]:
+            what = f"has the class '{name}' in '{column.header}' only in {' and '.join(held_out)}, never in train"
+            fix = "it is scored, but can't be learned: move one of its images to train, or label one there."
+            rows.ledger.add(WHOLE, what, fix, warning=True)
+        elif images < FEWEST_LABELS:
             what = f"has {images} image{'s' * (images != 1)} of the class '{name}' in '{column.header}'"
             fix = f"a class needs at least {FEWEST_LABELS}, one to train on and one to test on: label more, or drop it."
             rows.ledger.add(WHOLE, what, fix, warning=True)

@@ -1,5 +1,6 @@
 """Each check of strategies is failed by a broken one, and by nothing else; a good strategy passes all that apply."""
 
+import broken_training  # noqa: F401  # it adds to BROKEN
 import pytest
 from broken_strategies import BROKEN, Good, Greedy
 

@@ -1,5 +1,6 @@
 """The checker is checked: every check has a broken toy task, which fails exactly the checks that it should."""
 
+import broken_moves  # noqa: F401  # it adds to BROKEN
 import pytest
 import torch
 from broken_answers import FalseExample

@@ -10,8 +10,9 @@ from in_process import call
 from PIL import Image
 
 from ssmtl.answers import write_answers
+from ssmtl.errors import RecipeError
 from ssmtl.palette import class_colors
-from ssmtl_tasks import Segmentation
+from ssmtl_tasks import Classification, Segmentation
 from ssmtl_tasks.detection import Detection
 
 SCENE = Segmentation("scene", classes=("background", "road", "car"))
@@ -62,6 +63,18 @@ def answer(tmp_path):
         return write_answers({task.name: task for task in tasks}, outputs, image, (32, 64), tmp_path, "one", COLORS)
 
     return ask
+
+
+def test_two_tasks_of_one_column_are_refused(answer):
+    tasks = Classification("label", classes=("a", "b")), Classification("label_a", classes=("x", "y"))
+    logits = torch.zeros(1, 2)
+    with pytest.raises(RecipeError, match=r"'label' and 'label_a' both write the column 'label_a' of predictions\.csv"):
+        answer(*tasks, label=logits, label_a=logits)
+
+
+def test_a_class_called_like_a_column_of_the_answer_is_refused(answer):
+    with pytest.raises(RecipeError, match=r"the task 'label' has a class 'probability', whose column"):
+        answer(Classification("label", classes=("a", "probability")), label=torch.zeros(1, 2))
 
 
 def picture(path):

@@ -124,6 +124,21 @@ def test_too_few_labels_for_a_split_are_a_warning(tmp_path):
     assert call("data", "init", root).code == 0
     outcome = call("data", "split", root / "manifest.csv")
     assert "has no label of 'mask': the labeled images form only 2 group(s), and train comes first" in outcome.out
+    assert "labeled images say little: mask has 1 in " in outcome.out
+
+
+def test_few_labels_to_score_on_are_one_line_for_all_tasks(tmp_path):
+    root, rows = tmp_path / "own", ["image,label,label:view,split"]
+    for place in range(20):
+        picture(root / f"images/{place}.png", seed=place)
+        split = "train" if place < 11 else "val" if place < 15 else "test"
+        rows.append(f"images/{place}.png,{'ab'[place % 2]},{'fl'[place % 2] if place < 14 else ''},{split}")
+    write(root / "own.csv", "\n".join(rows))
+    out = call("data", "split", root / "own.csv").out
+    assert [line for line in out.splitlines() if "say little" in line] == [
+        "warning: scores on fewer than 5 labeled images say little: label has 4 in val, label:view has 3 in val; "
+        "label more images."
+    ]
 
 
 def test_a_copy_in_another_split_is_refused_until_it_is_divided_again(manifest):

@@ -52,6 +52,15 @@ def test_eval_of_data_that_moved(run_copy, films, tmp_path):
     assert evaluated(run_copy)["splits"] == before
 
 
+def test_eval_of_a_manifest_that_moved(run_copy, films, tmp_path):
+    recipe = run_copy / "recipe.json"
+    recipe.write_text(recipe.read_text().replace(json.loads(recipe.read_text())["recipe"]["data"], str(films)))
+    shutil.move(films, tmp_path / "elsewhere")
+    manifest = tmp_path / "elsewhere/manifest.csv"
+    manifest.write_text("image\n")
+    assert call("eval", run_copy, "--data", manifest).code == 0
+
+
 def test_data_of_a_run_on_phantoms_can_not_move(run_copy, films):
     path = run_copy / "recipe.json"
     recipe = json.loads(path.read_text())

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import struct
 
 import numpy as np
@@ -80,6 +81,27 @@ def test_every_format_is_predicted_or_listed_with_its_reason(trained, zoo, tmp_p
     for name, words in says.items():
         assert words in reasons[name]
         assert f"skipped: {reasons[name]}" in outcome.err
+
+
+def test_images_of_formats_that_nobody_reads_are_listed(trained, zoo, tmp_path):
+    folder, out = tmp_path / "phone", tmp_path / "out"
+    folder.mkdir()
+    shutil.copy(zoo / "good-png.png", folder)
+    for name in ("a.HEIC", "scan.nii.gz", "b.dcm", "notes.gz", ".c.svg"):
+        (folder / name).write_bytes(b"x")
+    outcome = call("predict", trained.path, folder, "--out", out)
+    assert outcome.code == 2
+    assert "1 of 4 images" in outcome.err
+    with (out / "skipped.csv").open(newline="") as stream:
+        reasons = {row["file"].rpartition("/")[2]: row["reason"] for row in csv.DictReader(stream)}
+    assert reasons == {
+        "a.HEIC": f"{folder}/a.HEIC is another image format; save it as PNG",
+        "b.dcm": f"{folder}/b.dcm is a medical format; export it as 8-bit PNG",
+        "scan.nii.gz": f"{folder}/scan.nii.gz is a medical format; export it as 8-bit PNG",
+    }
+    (folder / "good-png.png").unlink()
+    assert "only 2 .dcm" not in (said := refused("predict", trained.path, folder, "--out", out))
+    assert "1 .heic (another image format; save it as PNG)" in said
 
 
 def test_the_list_of_skipped_files_goes_when_they_are_repaired(trained, zoo, tmp_path):

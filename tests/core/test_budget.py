@@ -265,6 +265,15 @@ def test_a_class_that_no_source_shows_is_refused(count):
         single(count, Labels(ALL, np.minimum(CLASSES, 1), ("a", "b", "c")))
 
 
+def test_a_class_that_sources_know_but_show_nowhere_is_not_learned():
+    labels = Labels(ALL, np.minimum(CLASSES, 1), ("a", "b", "c"), known=("a", "b", "c"))
+    assert single("full", labels).all()
+    with pytest.raises(DataError, match="the budget of 10 label"):
+        single(10, labels)
+    with pytest.raises(DataError, match=r"^what the sources show of 't' leaves the class 'c' without .* label one, or"):
+        single("full", Labels(ALL, np.minimum(CLASSES, 1), ("a", "b", "c"), known=("a", "b")))
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [

@@ -216,6 +216,25 @@ def test_a_path_typed_in_another_way_is_found(tmp_path, cell):
     assert repaired_rows(path) == [["images/1.png"]]
 
 
+def test_a_path_with_the_folders_own_name_in_front_is_found(tmp_path):
+    image(tmp_path, 1)
+    cell = f"{tmp_path.name}/images/1.png"
+    path = write_manifest(tmp_path, "image", [[cell]])
+    file, _, what, fix, repair = only(path)
+    assert (file, what, repair) == (cell, "is missing", "path")
+    assert "the folder has images/1.png, as paths are relative to the manifest" in fix
+    assert repaired_rows(path) == [["images/1.png"]]
+
+
+def test_a_path_with_another_folder_in_front_is_named_but_left_to_a_person(tmp_path):
+    image(tmp_path, 1)
+    image(tmp_path, 2, "other/2.png")
+    *_, fix, repair = only(write_manifest(tmp_path, "image", [["elsewhere/images/1.png"]]))
+    assert repair is None
+    assert "the folder has images/1.png" in fix
+    assert "the folder has" not in only(write_manifest(tmp_path, "image", [["other/images/1.png"]]))[3]
+
+
 def mask_manifest(root, *masks, classes=MASKS):
     return write_manifest(root, "image mask", [[image(root, at), name] for at, name in enumerate(masks)], classes)
 

@@ -204,7 +204,7 @@ def test_fractions_become_pixels():
 @pytest.mark.parametrize(
     ("cell", "what"),
     [
-        (boxes(("car", 9, 2, 9, 9)), "has the box [9, 2, 9, 9] ('car'), which is empty"),
+        (boxes(("car", 31, 2, 31, 9)), "has the box [31, 2, 31, 9] ('car'), which is empty: left < right"),
         (boxes(("car", WIDTH, 2, WIDTH + 9, 9)), f"lies outside of its image of {WIDTH}x{HEIGHT} pixels"),
         ('[{"class": "car", "box": [1, 2, NaN, 9]}]', "four finite numbers were expected"),
         ('[{"class": "car", "box": [1, 2, 3]}]', "four finite numbers were expected"),
@@ -237,6 +237,7 @@ def coco(path, name, box, categories=("car", "tram"), size=(HEIGHT, WIDTH)):
     [
         ({"name": "1.png", "box": [1, 2, 3, 4]}, "doesn't list the image 0.png"),
         ({"name": "0.png", "box": [1, 2, 0, 4]}, "must be above 0"),
+        ({"name": "0.png", "box": [0.25, 0.5, 0.25, 0.25]}, "look like fractions of its sides"),
         ({"name": "0.png", "box": [1, 2, 3, 4], "categories": ("bus",)}, "has the category 'bus'"),
         ({"name": "0.png", "box": [1, 2, 3, 4], "size": (9, 9)}, "says that 0.png has 9x9 pixels"),
     ],
@@ -323,7 +324,8 @@ def test_an_unknown_split_names_the_nearest(write):
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ('{"label": ["cat"', "can't be read as JSON"),
+        ('{"label": ["cat"', "can't be read as JSON at line 1, column 17"),
+        ('{"label":\n ["cat",]}', "can't be read as JSON at line 2, column "),
         ('{"label": "cat"}', "a list of different names was expected"),
         ('{"lable": ["cat"]}', "no annotation of own.csv; did you mean 'label'?"),
     ],
@@ -331,9 +333,10 @@ def test_an_unknown_split_names_the_nearest(write):
 def test_a_damaged_classes_file(tmp_path, write, text, what):
     path = write("label", [["cat"], ["cat"]])
     (tmp_path / "own.classes.json").write_text(text)
-    _, line, said, fix, _ = only(path)
-    assert line == 0
+    file, line, said, fix, _ = only(path)
+    assert (file, line) == ("own.classes.json", 0)
     assert what in f"{said}; {fix}"
+    assert "fetch it again" not in fix
 
 
 def test_masks_need_names(tmp_path, write):

@@ -158,7 +158,7 @@ def test_yolo_with_names_outlines_and_nothing(root):
 
 @pytest.mark.parametrize(
     ("file", "text"),
-    [("classes.txt", "car\n\nperson\n"), ("data.yaml", "names: [car, person]\n"), ("obj.names", "car\nperson")],
+    [("classes.txt", "car\nperson\n\n"), ("data.yaml", "names: [car, person]\n"), ("obj.names", "car\nperson")],
 )
 def test_yolo_names_from_other_files(root, file, text):
     picture(root / "a.png")

@@ -65,6 +65,8 @@ def repaired_rows(path, **options):
     out = path.with_name("fixed.csv")
     changes = fix_manifest(check_manifest(path, **options), out)
     assert changes
+    if options.get("box_order") == "size":  # the copy has corners
+        del options["box_order"]
     assert check_manifest(out, **options).refused == ()
     assert (out.parent / "fixed.checked.json").exists()
     with out.open(encoding="utf-8", newline="") as stream:

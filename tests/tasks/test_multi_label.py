@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ssmtl.errors import DataError
+from ssmtl.manifests.cells import parse_labels
 from ssmtl_tasks import Labels, MultiLabel
 
 TASK = MultiLabel("findings", classes=("edema", "mass", "effusion"))
@@ -125,3 +126,15 @@ def test_precision_of_pseudo_labels_counts_known_classes_only():
     hidden = TASK.collate([TASK.target(vector(1, 1), ("edema", "mass"))], (1, 1))
     assert ratio(TASK.audit(guess, hidden)["precision"]) == 0.5
     assert TASK.foreign(hidden).total.tolist() == [0]
+
+
+@pytest.mark.parametrize("names", [("a|b", "c"), ("[x", "c")])
+def test_names_that_look_like_several_are_written_as_a_list(names):
+    task = MultiLabel("tags", classes=names)
+    (answer,) = task.decode(torch.tensor([[9.0, 9.0]]), [(4, 4)])
+    cell = task.record(answer).columns["tags"]
+    assert parse_labels(cell) == names
+    (answer,) = task.decode(torch.tensor([[-9.0, 9.0]]), [(4, 4)])
+    assert task.record(answer).columns["tags"] == "c"
+    (answer,) = task.decode(torch.tensor([[-9.0, -9.0]]), [(4, 4)])
+    assert task.record(answer).columns["tags"] == "[]"

@@ -2,10 +2,12 @@
 
 import os
 import re
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -141,6 +143,20 @@ class Inventory:
         return _index((PurePosixPath(image).name, image) for image in self.images)
 
     @cached_property
+    def _by_any_spelling(self) -> dict[str, list[str]]:
+        return _index(
+            (_spelling(word), image)
+            for image in self.images
+            for word in {PurePosixPath(image).name, PurePosixPath(image).stem}
+        )
+
+    @cached_property
+    def _shared(self) -> int:
+        """How many folders lie around all images: a spreadsheet may call these as it likes."""
+        folders = [_told(image) for image in self.images]
+        return _same_start(min(folders), max(folders))
+
+    @cached_property
     def _known(self) -> frozenset[str]:
         return frozenset(self.images)
 
@@ -149,16 +165,75 @@ class Inventory:
         return _only(self._by_key.get(key_of(path)) or self._by_stem.get(PurePosixPath(path).stem))
 
     def named(self, text: str, base: str = "") -> str | None:
-        """Return the one image that a text names: a path from `root` or from the folder `base`, a name, or a stem."""
+        """Return the one image that a text names: a path from `root` or from the folder `base`, a name, or a stem.
+
+        Of a path that leads elsewhere, such as on the computer of whoever wrote it, the last folders must be those of
+        the image, but for folders around all images: where there is another folder beside it, `b/1.png` is never
+        `a/1.png`. Capitals and codings of accents may differ where that is clear.
+        """
         given = PurePosixPath(text.strip().replace("\\", "/"))
         for path in (given.as_posix(), (PurePosixPath(base) / given).as_posix()):
             if path in self._known:
                 return path
-        return _only(self._by_name.get(given.name) or self._by_stem.get(given.name))
+        for known, name in (
+            (self._by_name, given.name),
+            (self._by_stem, given.name),
+            (self._by_any_spelling, _spelling(given.name)),
+        ):
+            fitting = {image: fit for image in known.get(name, ()) if (fit := self._fit(image, given)) is not None}
+            best = [image for image, fit in fitting.items() if fit == max(fitting.values())]
+            if best:
+                return _only(best)
+        return None
+
+    def all_named(self, texts: Sequence[str | None], base: str = "") -> list[str | None]:
+        """Return the image that each text of one list names, as `named` does.
+
+        The folder around all images may be called otherwise there, but then everywhere the same.
+        """
+        found = [self.named(text, base) if text else None for text in texts]
+        roots = {place: self._root(text, found[place]) for place, text in enumerate(texts) if text and _told(text)}
+        if len(set(roots.values()) - {None}) < 2:
+            return found
+        return [None if roots.get(place) else image for place, image in enumerate(found)]
+
+    def _root(self, text: str, image: str | None) -> tuple[str, ...] | None:
+        """Return what a text calls the folder around all images: nothing where it is right, None without an image."""
+        if image is None:
+            return None
+        said, folders = _told(text), _told(image)
+        shared = _alike(said, folders)
+        return tuple(said[: len(said) - shared]) if shared < len(folders) and shared < len(said) else ()
+
+    def _fit(self, image: str, given: PurePosixPath) -> int | None:
+        """Return how many folders a path shares with an image at its end, None where they contradict each other."""
+        said, folders = _told(given.as_posix()), _told(image)
+        shared = _alike(said, folders)
+        return shared if shared == len(said) or shared >= len(folders) - self._shared else None
 
     def with_suffix(self, *suffixes: str) -> list[str]:
         """Return the other files with some endings."""
         return [name for name in self.others if name.lower().endswith(suffixes)]
+
+
+def _spelling(name: str) -> str:
+    """Return a name as it is in capitals or not, its accents coded one way: macOS takes letters and accents apart."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _told(path: str) -> list[str]:
+    """Return the folders of a path that tell images apart, whatever their spelling."""
+    parts = (_spelling(part) for part in PurePosixPath(path.strip().replace("\\", "/")).parent.parts)
+    return [part for part in parts if part not in IMAGE_WORDS and part != ".." and not part.endswith(("/", ":"))]
+
+
+def _alike(said: list[str], folders: list[str]) -> int:
+    """Return how many folders two paths share at their ends."""
+    return _same_start(said[::-1], folders[::-1])
+
+
+def _same_start(one: list[str], other: list[str]) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _is_text(name: str) -> bool:

@@ -8,10 +8,12 @@ from pathlib import PurePosixPath
 from ssmtl.errors import DataError
 from ssmtl.manifests.layouts.inventory import Finding, Inventory, LeftOut, Reading, some, split_of, task_name
 from ssmtl.manifests.sheet import Sheet, read_sheet
+from ssmtl.manifests.spelling import NO_VALUES
 
 _TABLES = (".csv", ".tsv")
 _SPREADSHEETS = (".xlsx", ".xls", ".ods")
-_NO_VALUE = frozenset(("", "na", "n/a", "nan", "null"))
+_NO_VALUE = NO_VALUES | frozenset(("-", "--", "Na", "na", "Nan", "NAN", "Null", "N/a"))
+"""Words of spreadsheets that say nothing. "none" is not among them: it may well be a finding."""
 _GROUPS = frozenset((
     "patient", "patient_id", "patientid", "subject", "subject_id", "subjectid", "case", "case_id", "video", "group",
     "study",
@@ -63,7 +65,7 @@ def _owners(inventory: Inventory, path: str, sheet: Sheet) -> tuple[int, list[st
     best: tuple[int, int, list[str | None]] | None = None
     for place in range(len(sheet.header)):
         texts = sheet.columns[place].to_pylist()
-        images = [inventory.named(text, base) if text else None for text in texts]
+        images = inventory.all_named(texts, base)
         # A file is described once: a column of classes may be called like images, but repeats them.
         matched = len({image for image in images if image})
         if matched and (best is None or matched > best[0]):
@@ -73,16 +75,28 @@ def _owners(inventory: Inventory, path: str, sheet: Sheet) -> tuple[int, list[st
 
 def _column(path: str, header: str, sheet: Sheet, column: int, images: Sequence[str | None]) -> Finding | LeftOut:
     """Return what a column says of images, or why it is left out."""
-    where, word = f"the column '{header}' of {path}", header.strip().casefold().replace(" ", "_")
+    where = f"the column '{header}' of {path}"
     cells: dict[str, str] = {}
+    nothing = Counter[str]()
     for text, image in zip(sheet.columns[column].to_pylist(), images, strict=True):
         value = (text or "").strip()
-        if image is None or value.casefold() in _NO_VALUE:
+        if image is None or not value:
             continue
-        if cells.setdefault(image, value) != value:
+        if value in _NO_VALUE:
+            nothing[value] += 1
+        elif cells.setdefault(image, value) != value:
             return LeftOut(where, f"it says both '{cells[image]}' and '{value}' of {image}")
     if not cells:
         return LeftOut(where, "it is empty for every image")
+    found = _meant(where, header.strip().casefold().replace(" ", "_"), cells)
+    if isinstance(found, LeftOut) or not nothing:
+        return found
+    shown = some(f"'{word}' ({count:,})" for word, count in nothing.most_common())
+    return found._replace(what=f"{found.what}; taken for empty cells: {shown}")
+
+
+def _meant(where: str, word: str, cells: dict[str, str]) -> Finding | LeftOut:
+    """Return what cells mean whose column is called `word`."""
     if word in _SPLITS and all(split_of(value) for value in cells.values()):
         return Finding(f"splits in {where}", "split", {image: split_of(value) or "" for image, value in cells.items()})
     if word in _GROUPS or word in _SOURCES:
