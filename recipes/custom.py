@@ -98,7 +98,7 @@ def recipe(
         test=test,
         evaluate="teacher",
         select="best" if validation else "last",
-        data=str(data.parent) if data else None,
+        data=str(data.expanduser().absolute().parent) if data else None,
         seed=seed,
         deviations=tuple(missing(own, validated=bool(validation), tested=bool(test))),
     )
