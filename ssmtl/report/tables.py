@@ -102,7 +102,8 @@ def metric_table(run: Path) -> Table:
             split = Text(table.split if index == 0 else "")
             theirs = [Text(line.published)] if titles else []
             out.add_row(split, Text(label), *ours, *theirs, end_section=index == len(table.lines) - 1)
-    out.caption = Text("\n".join(_sentences(tables) or record.missing or ["This run has no metrics yet."]))
+    nothing = [] if tables else ["This run has no metrics yet."]
+    out.caption = Text("\n".join(_sentences(tables) or record.missing or nothing))
     return out
 
 

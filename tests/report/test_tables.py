@@ -121,6 +121,7 @@ def test_a_run_that_is_compared_with_nothing_has_no_column_for_it(make_run):
     folder = make_run(recipe={"published": None})
     assert not any(table.warnings for table in split_tables(read_run(folder)))
     assert "published" not in text_of(metric_table(folder))
+    assert "no metrics yet" not in text_of(metric_table(folder))
 
 
 def test_weights_and_checkpoints_are_columns_and_the_last_record_of_each_stands(make_run):
